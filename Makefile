@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: GPL-2.0
+# Aeration. Included by kbuild this builds objects; called by a person it
+# offers targets, see "make help".
+
+ifneq ($(KERNELRELEASE),)
+
+ifneq ($(KBUILD_EXTMOD),)
+# Out of the kernel tree nobody configures: everything is a module.
+CONFIG_AERATION ?= m
+CONFIG_AERATION_VIRTIO ?= m
+CONFIG_AERATION_LOOP ?= m
+export CONFIG_AERATION CONFIG_AERATION_VIRTIO CONFIG_AERATION_LOOP
+subdir-ccflags-y += -I$(KBUILD_EXTMOD)/include
+endif
+
+obj-$(CONFIG_AERATION) += core/
+obj-$(CONFIG_AERATION_VIRTIO) += backends/virtio/
+obj-$(CONFIG_AERATION_LOOP) += backends/loop/
+
+else
+
+include tools/targets.mk
+
+endif

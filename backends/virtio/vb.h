@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * One virtio balloon device (virtio 1.2, 5.5; device id 5).
+ */
+#ifndef _AERATION_VIRTIO_VB_H
+#define _AERATION_VIRTIO_VB_H
+
+#include <linux/memory_aeration.h>
+#include <linux/mutex.h>
+#include <linux/scatterlist.h>
+#include <linux/virtio.h>
+#include <linux/virtio_balloon.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include "hints.h"
+
+/**
+ * enum vb_state - what may be done with the device
+ * @VB_STARTING: nothing yet; its queues are being set up
+ * @VB_LIVE: batches may be delivered
+ * @VB_SUSPENDED: it was reset for suspend and will be back
+ * @VB_FAILED: it was reset because it misbehaved; of no use until bound again
+ * @VB_GONE: it was reset because the driver is letting go of it
+ *
+ * In every state but VB_LIVE the device has been reset or not been started, so
+ * it touches no block.
+ */
+enum vb_state {
+	VB_STARTING,
+	VB_LIVE,
+	VB_SUSPENDED,
+	VB_FAILED,
+	VB_GONE,
+};
+
+/**
+ * enum vb_wire - how a batch looks on the queue
+ * @VB_WIRE_SG: free page reporting, virtio 1.2, 5.5.6.7: each block is a
+ *	device-writable entry of one buffer
+ * @VB_WIRE_HINTS: hinting queue of the patch series: one device-readable buffer
+ *	of words
+ */
+enum vb_wire {
+	VB_WIRE_SG,
+	VB_WIRE_HINTS,
+};
+
+/* Statistics this driver supplies: free, total and available memory. */
+#define VB_STATS	3
+
+/**
+ * struct vb - a balloon device
+ * @vdev: the virtio device
+ * @dev: what the core knows of it
+ * @lock: protects @state, and the queues against a reset: whoever touches a
+ *	queue holds it and has seen VB_LIVE. Never held while waiting for an ack.
+ * @state: what may be done with the device
+ * @wire: how a batch looks; constant while bound
+ * @report_vq: queue the batches go to; valid from queue setup to the point
+ *	where no react call can run any more
+ * @stats_vq: statistics queue, or NULL if the device has none
+ * @acked: react waits here; woken by an ack, a reset or a broken queue
+ * @sg: entries of one batch, for @report_vq; belongs to react
+ * @words: words of one batch; belongs to react, and to the device in between
+ * @stats: statistics; belongs to @stats_work, and to the device in between
+ * @stats_work: answers a request for statistics; cancelled at removal
+ * @why: why the device failed, in words
+ */
+struct vb {
+	struct virtio_device *vdev;
+	struct aerator_dev_info dev;
+	struct mutex lock;	/* see above */
+	enum vb_state state;
+	enum vb_wire wire;
+	struct virtqueue *report_vq;
+	struct virtqueue *stats_vq;
+	wait_queue_head_t acked;
+	struct scatterlist sg[AERATOR_CAPACITY];
+	__le64 words[HINTS_MAX];
+	struct virtio_balloon_stat stats[VB_STATS];
+	struct work_struct stats_work;
+	char why[96];
+};
+
+/* react.c */
+extern const struct aerator_ops vb_ops;
+void vb_ack(struct virtqueue *vq);
+void vb_retire(struct vb *vb, enum vb_state state);
+unsigned int vb_timeout_ms(void);
+
+/* stats.c */
+void vb_stats_request(struct virtqueue *vq);
+void vb_stats_start(struct vb *vb);
+void vb_stats_fn(struct work_struct *work);
+
+/* claim.c */
+int vb_claim_start(struct virtio_driver *drv);
+void vb_claim_stop(struct virtio_driver *drv);
+
+#endif /* _AERATION_VIRTIO_VB_H */

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Carry one batch to a backend and account for what became of it.
+ *
+ * A batch has one owner at a time: the source fills it, batch_submit() lends it
+ * to the backend for the length of one react call, and the source reads the
+ * result. No lock is needed, because a source submits from one work item only.
+ */
+#include <linux/bug.h>
+#include <linux/ktime.h>
+#include <linux/mm.h>
+#include <aeration/compat.h>
+#include "core.h"
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/aeration.h>
+
+struct aeration_stats aeration_stats;
+
+static u64 block_bytes(const struct aerator_block *block)
+{
+	return (u64)PAGE_SIZE << block->order;
+}
+
+static u64 set_all(struct aerator_batch *batch, enum aerator_block_state state)
+{
+	u64 bytes = 0;
+	unsigned int i;
+
+	for (i = 0; i < batch->nr; i++) {
+		batch->block[i].state = state;
+		bytes += block_bytes(&batch->block[i]);
+	}
+	return bytes;
+}
+
+/* Count what the hypervisor took. Return: blocks it did not take. */
+static unsigned int count_taken(const struct aerator_batch *batch, u64 *bytes)
+{
+	unsigned int i, refused = 0;
+
+	*bytes = 0;
+	for (i = 0; i < batch->nr; i++) {
+		if (batch->block[i].state == AERATOR_BLOCK_TAKEN)
+			*bytes += block_bytes(&batch->block[i]);
+		else
+			refused++;
+	}
+	return refused;
+}
+
+/**
+ * batch_submit - deliver the batch of a device
+ * @dev: a started device whose batch holds 1 to capacity isolated blocks
+ *
+ * On return every block is the caller's again and the hypervisor will not touch
+ * any of them.
+ *
+ * Context: process context, one caller at a time for each device, no lock held;
+ *	sleeps until the ack; allocates nothing.
+ * Return: 0 if the hypervisor took every block, -EAGAIN if it took some or
+ *	none of them and may be asked again, -ENODEV if the device has failed or
+ *	is going away. After -EAGAIN the state of each block says which it is.
+ */
+int batch_submit(struct aerator_dev_info *dev)
+{
+	struct aerator_batch *batch = &dev->batch;
+	const char *name = dev->ops->name;
+	u64 offered, bytes = 0, start;
+	unsigned int refused;
+	int err;
+
+	offered = set_all(batch, AERATOR_BLOCK_IN_FLIGHT);
+	atomic64_add(offered >> PAGE_SHIFT, &aeration_stats.in_flight);
+	trace_batch_submit(name, batch->nr, offered);
+	start = ktime_get_ns();
+
+	err = dev->ops->react(dev, batch);
+
+	if (err)
+		set_all(batch, AERATOR_BLOCK_ISOLATED);
+	refused = count_taken(batch, &bytes);
+	trace_batch_ack(name, batch->nr - refused, bytes,
+			ktime_get_ns() - start, err);
+	atomic64_sub(offered >> PAGE_SHIFT, &aeration_stats.in_flight);
+
+	if (err) {
+		atomic64_inc(&aeration_stats.errors);
+		return err == -ENODEV ? -ENODEV : -EAGAIN;
+	}
+	atomic64_inc(&aeration_stats.batches);
+	atomic64_add(batch->nr - refused, &aeration_stats.blocks);
+	atomic64_add(bytes, &aeration_stats.bytes);
+	atomic64_add(refused, &aeration_stats.refused);
+	return refused ? -EAGAIN : 0;
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The innermost hypervisor is the only authority over guest frames. What an
+ * outer one shows (a virtio balloon seen from inside a Xen domain, say) must be
+ * left alone: guest frame numbers mean something else to it.
+ */
+#ifdef __KERNEL__
+#include <linux/string.h>
+#else
+#include <string.h>
+#endif
+#include "choose.h"
+
+static const char *const choose_names[] = {
+	[AERATOR_XEN] = "xen",
+	[AERATOR_HYPERV] = "hyperv",
+	[AERATOR_VIRTIO] = "virtio",
+	[AERATOR_LOOP] = "loop",
+	[AERATOR_AUTO] = "auto",
+	[AERATOR_NONE] = "none",
+};
+
+/**
+ * choose_name - what a choice is called
+ * @kind: a backend, AERATOR_AUTO or AERATOR_NONE
+ *
+ * Return: the word that aeration.backend= knows it by.
+ */
+const char *choose_name(enum aerator_kind kind)
+{
+	return choose_names[kind];
+}
+
+/**
+ * choose_parse - what a word means
+ * @name: value of aeration.backend=; one newline at its end is ignored
+ *
+ * Return: an enum aerator_kind, or -1 if there is no such choice.
+ */
+int choose_parse(const char *name)
+{
+	size_t len = strlen(name);
+	int i;
+
+	if (len && name[len - 1] == '\n')
+		len--;
+	for (i = 0; i <= AERATOR_NONE; i++)
+		if (strlen(choose_names[i]) == len &&
+		    !strncmp(choose_names[i], name, len))
+			return i;
+	return -1;
+}
+
+/**
+ * choose_forbids - may this backend never run on this host?
+ * @f: the facts; only those about the host are looked at
+ * @kind: a backend
+ *
+ * Return: the reason, or NULL if it may run.
+ */
+const char *choose_forbids(const struct choose_facts *f, enum aerator_kind kind)
+{
+	if (f->confidential)
+		return "the memory of a confidential guest is not the host's to take";
+	switch (kind) {
+	case AERATOR_XEN:
+		return f->on_xen ? NULL : "this is not a Xen domain";
+	case AERATOR_HYPERV:
+		return f->on_hyperv ? NULL : "this does not run on Hyper-V";
+	case AERATOR_VIRTIO:
+		if (f->on_xen)
+			return "this is a Xen domain; the balloon of an outer host is not its own";
+		if (f->on_hyperv)
+			return "this runs on Hyper-V; the balloon of an outer host is not its own";
+		return NULL;
+	default:
+		return NULL;
+	}
+}
+
+/**
+ * choose_against - why is this backend not chosen?
+ * @f: the facts
+ * @kind: a backend
+ *
+ * Return: the reason, or NULL if nothing speaks against it.
+ */
+const char *choose_against(const struct choose_facts *f, enum aerator_kind kind)
+{
+	const char *why = choose_forbids(f, kind);
+
+	if (why)
+		return why;
+	if (f->requested == AERATOR_NONE)
+		return "aeration.backend=none";
+	if (f->requested == AERATOR_AUTO && kind == AERATOR_LOOP)
+		return "a test device; runs only when asked for by name";
+	if (f->requested != AERATOR_AUTO && f->requested != kind)
+		return "another backend was asked for by name";
+	if (f->failed & (1U << kind))
+		return "its device failed";
+	if (!(f->present & (1U << kind)))
+		return "no device: its module is not loaded or found none";
+	return NULL;
+}
+
+/**
+ * choose_backend - pick one
+ * @f: the facts
+ *
+ * Return: the first backend that nothing speaks against, or AERATOR_NONE.
+ */
+enum aerator_kind choose_backend(const struct choose_facts *f)
+{
+	enum aerator_kind kind;
+
+	for (kind = 0; kind < AERATOR_KINDS; kind++)
+		if (!choose_against(f, kind))
+			return kind;
+	return AERATOR_NONE;
+}

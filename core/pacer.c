@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Report only memory that stayed free for a whole window.
+ *
+ * The lowest free memory of each of PACER_SLOTS slots is kept, so that the
+ * minimum over a window costs a fixed amount of memory and time. A slot leaves
+ * the window as a whole: the window in force is never shorter than asked for,
+ * and longer by at most one slot.
+ */
+#include "pacer.h"
+
+#define PACER_RING	(PACER_SLOTS + 1)
+
+static unsigned long less_reserve(const struct pacer *p, unsigned long free)
+{
+	return free > p->reserve ? free - p->reserve : 0;
+}
+
+static unsigned long smaller(unsigned long a, unsigned long b)
+{
+	return a < b ? a : b;
+}
+
+/**
+ * pacer_init - start a window that knows nothing yet
+ * @p: the pacer
+ * @now_ms: the time, ms, on any clock that does not run backwards
+ * @window_ms: length of the window, ms, 0 to PACER_WINDOW_MAX_MS; 0 makes all
+ *	free memory above the reserve surplus at once
+ * @reserve: free pages that are never surplus
+ * @step: pages by which free memory must move to count as changed
+ *
+ * What was free before is unknown, so a full window has to pass before
+ * anything is surplus.
+ */
+void pacer_init(struct pacer *p, u64 now_ms, u32 window_ms,
+		unsigned long reserve, unsigned long step)
+{
+	unsigned int i;
+
+	p->window_ms = window_ms;
+	p->reserve = reserve;
+	p->step = step;
+	p->slot_ms = (window_ms + PACER_SLOTS - 1) / PACER_SLOTS;
+	if (!p->slot_ms)
+		p->slot_ms = 1;
+	p->newest = now_ms / p->slot_ms;
+	for (i = 0; i < PACER_RING; i++)
+		p->low[i] = 0;
+	p->free = 0;
+	p->level = 0;
+	p->level_since = now_ms;
+}
+
+/**
+ * pacer_set_reserve - change how many pages are never surplus
+ * @p: the pacer
+ * @reserve: free pages that are never surplus
+ */
+void pacer_set_reserve(struct pacer *p, unsigned long reserve)
+{
+	p->reserve = reserve;
+}
+
+/*
+ * Start the slots between the newest one and @slot. Nobody looked during the
+ * ones that were skipped: the lower of the samples on either side stands for
+ * them.
+ */
+static void advance(struct pacer *p, u64 slot, unsigned long free)
+{
+	unsigned long unseen = smaller(p->free, free);
+	u64 skipped = slot - p->newest - 1;
+	u64 i;
+
+	if (skipped > PACER_RING)
+		skipped = PACER_RING;
+	for (i = 1; i <= skipped; i++)
+		p->low[(slot - i) % PACER_RING] = unseen;
+	p->low[slot % PACER_RING] = free;
+	p->newest = slot;
+}
+
+/**
+ * pacer_sample - take note of how much is free
+ * @p: the pacer
+ * @now_ms: the time, ms; one before the last sample's counts as the same
+ * @free: free pages, those in flight to the hypervisor included
+ */
+void pacer_sample(struct pacer *p, u64 now_ms, unsigned long free)
+{
+	u64 slot = now_ms / p->slot_ms;
+
+	if (slot > p->newest)
+		advance(p, slot, free);
+	else
+		p->low[p->newest % PACER_RING] =
+			smaller(p->low[p->newest % PACER_RING], free);
+	p->free = free;
+
+	if (pacer_moved(p, free)) {
+		p->level = free;
+		p->level_since = now_ms;
+	}
+}
+
+/**
+ * pacer_surplus - memory that stayed free for a whole window, less the reserve
+ * @p: the pacer
+ *
+ * Return: pages, reported ones included.
+ */
+unsigned long pacer_surplus(const struct pacer *p)
+{
+	unsigned long low = p->free;
+	unsigned int i;
+
+	if (p->window_ms)
+		for (i = 0; i < PACER_RING; i++)
+			low = smaller(low, p->low[i]);
+	return less_reserve(p, low);
+}
+
+/**
+ * pacer_surplus_now - memory that is free at this moment, less the reserve
+ * @p: the pacer
+ *
+ * Return: pages at the last sample, reported ones included; what a flush uses.
+ */
+unsigned long pacer_surplus_now(const struct pacer *p)
+{
+	return less_reserve(p, p->free);
+}
+
+/**
+ * pacer_settled - has free memory stayed the same for two windows?
+ * @p: the pacer
+ * @now_ms: the time, ms
+ *
+ * Return: true if sampling may stop until pacer_moved() says otherwise.
+ */
+bool pacer_settled(const struct pacer *p, u64 now_ms)
+{
+	u64 quiet = 2 * (u64)p->window_ms;
+
+	if (quiet < PACER_SETTLE_MIN_MS)
+		quiet = PACER_SETTLE_MIN_MS;
+	return now_ms >= p->level_since && now_ms - p->level_since > quiet;
+}
+
+/**
+ * pacer_moved - is free memory a step away from where it was?
+ * @p: the pacer
+ * @free: free pages, those in flight to the hypervisor included
+ *
+ * Return: true if the difference to the last level is a step or more.
+ */
+bool pacer_moved(const struct pacer *p, unsigned long free)
+{
+	unsigned long gap = free > p->level ? free - p->level : p->level - free;
+
+	return gap >= p->step;
+}
+
+/**
+ * pacer_period_ms - how often to sample while free memory changes
+ * @p: the pacer
+ *
+ * Return: time between two samples, ms.
+ */
+u32 pacer_period_ms(const struct pacer *p)
+{
+	if (p->slot_ms < PACER_PERIOD_MIN_MS)
+		return PACER_PERIOD_MIN_MS;
+	if (p->slot_ms > PACER_PERIOD_MAX_MS)
+		return PACER_PERIOD_MAX_MS;
+	return p->slot_ms;
+}
+
+/**
+ * pacer_budget - how much may be reported now
+ * @surplus: pages that are surplus, from pacer_surplus() or
+ *	pacer_surplus_now()
+ * @reported: free pages that are reported already
+ * @reportable: free pages that are not, in blocks that can be
+ *
+ * Return: pages.
+ */
+unsigned long pacer_budget(unsigned long surplus, unsigned long reported,
+			   unsigned long reportable)
+{
+	if (surplus <= reported)
+		return 0;
+	return smaller(surplus - reported, reportable);
+}
+
+/**
+ * pacer_fits - does a batch go within a budget?
+ * @budget: pages that may still be reported
+ * @pages: pages in the batch
+ *
+ * A batch is all or nothing, and the allocator makes it as large as it likes.
+ * Were it to fit as a whole, the last part of every surplus would never leave.
+ *
+ * Return: true if half of the batch or more fits.
+ */
+bool pacer_fits(unsigned long budget, unsigned long pages)
+{
+	return budget && budget >= pages - pages / 2;
+}

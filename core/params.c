@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Parameters: set at boot or when the module is loaded, most of them at run
+ * time too. A bad value is refused with -EINVAL and changes nothing.
+ */
+#define pr_fmt(fmt) "aeration: " fmt
+
+#include <linux/kernel.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/moduleparam.h>
+#include <aeration/compat.h>
+#include "core.h"
+#include "pacer.h"
+
+/* Largest reserve that may be asked for, MiB: 16 TiB. */
+#define RESERVE_MAX_MB	(16U << 20)
+
+static unsigned int window_ms = 1000;
+static unsigned int reserve_mb = 16;
+static unsigned int order;
+static enum aerator_kind backend = AERATOR_AUTO;
+
+static int store_in_range(const char *val, unsigned int max,
+			  unsigned int *where)
+{
+	unsigned int value;
+
+	if (kstrtouint(val, 0, &value) || value > max)
+		return -EINVAL;
+	WRITE_ONCE(*where, value);
+	return 0;
+}
+
+/**
+ * param_store_window_ms - set the window
+ * @val: text of a number, ms, 0 to PACER_WINDOW_MAX_MS
+ *
+ * Context: process context; may sleep.
+ * Return: 0, or -EINVAL with nothing changed.
+ */
+int param_store_window_ms(const char *val)
+{
+	int err = store_in_range(val, PACER_WINDOW_MAX_MS, &window_ms);
+
+	if (!err)
+		registry_retune();
+	return err;
+}
+
+/**
+ * param_store_reserve_mb - set how much free memory is never surplus
+ * @val: text of a number, MiB, 0 to RESERVE_MAX_MB
+ *
+ * Context: process context; may sleep.
+ * Return: 0, or -EINVAL with nothing changed.
+ */
+int param_store_reserve_mb(const char *val)
+{
+	int err = store_in_range(val, RESERVE_MAX_MB, &reserve_mb);
+
+	if (!err)
+		registry_retune();
+	return err;
+}
+
+static int set_window(const char *val, const struct kernel_param *kp)
+{
+	return param_store_window_ms(val);
+}
+
+static int set_reserve(const char *val, const struct kernel_param *kp)
+{
+	return param_store_reserve_mb(val);
+}
+
+static int set_order(const char *val, const struct kernel_param *kp)
+{
+	return store_in_range(val, MAX_PAGE_ORDER, &order);
+}
+
+/*
+ * A name nobody knows must not keep a guest from booting with the rest of its
+ * command line: while the module loads it means "none", said in the log. Later
+ * there is somebody to tell, and it is refused.
+ */
+static int set_backend(const char *val, const struct kernel_param *kp)
+{
+	bool loading = !registry_is_live();
+	int kind = choose_parse(val);
+
+	if (kind < 0) {
+		pr_err("unknown backend \"%s\"; known: auto virtio xen hyperv loop none%s\n",
+		       val, loading ? "; using none" : "");
+		if (!loading)
+			return -EINVAL;
+		kind = AERATOR_NONE;
+	}
+	WRITE_ONCE(backend, kind);
+	registry_update();
+	return 0;
+}
+
+static int get_backend(char *buf, const struct kernel_param *kp)
+{
+	return sysfs_emit(buf, "%s\n", choose_name(READ_ONCE(backend)));
+}
+
+static const struct kernel_param_ops window_ops = {
+	.set = set_window,
+	.get = param_get_uint,
+};
+
+static const struct kernel_param_ops reserve_ops = {
+	.set = set_reserve,
+	.get = param_get_uint,
+};
+
+static const struct kernel_param_ops order_ops = {
+	.set = set_order,
+	.get = param_get_uint,
+};
+
+static const struct kernel_param_ops backend_ops = {
+	.set = set_backend,
+	.get = get_backend,
+};
+
+module_param_cb(window_ms, &window_ops, &window_ms, 0644);
+MODULE_PARM_DESC(window_ms,
+		 "how long memory must stay free before it is reported, ms (0 to 60000; 0: at once)");
+module_param_cb(reserve_mb, &reserve_ops, &reserve_mb, 0644);
+MODULE_PARM_DESC(reserve_mb, "free memory that is never reported, MiB");
+module_param_cb(order, &order_ops, &order, 0444);
+MODULE_PARM_DESC(order, "smallest block to report, as an order (0: the kernel's default)");
+module_param_cb(backend, &backend_ops, NULL, 0644);
+MODULE_PARM_DESC(backend, "auto (default), virtio, xen, hyperv, loop or none");
+
+/** param_window_ms - Return: the window in force, ms */
+u32 param_window_ms(void)
+{
+	return READ_ONCE(window_ms);
+}
+
+/** param_reserve_mb - Return: the reserve in force, MiB */
+unsigned int param_reserve_mb(void)
+{
+	return READ_ONCE(reserve_mb);
+}
+
+/** param_reserve_pages - Return: the reserve in force, pages */
+unsigned long param_reserve_pages(void)
+{
+	return (unsigned long)param_reserve_mb() << (20 - PAGE_SHIFT);
+}
+
+/** param_order - Return: smallest order asked for, 0 for the kernel's default */
+unsigned int param_order(void)
+{
+	return order;
+}
+
+/** param_backend - Return: the backend asked for */
+enum aerator_kind param_backend(void)
+{
+	return READ_ONCE(backend);
+}

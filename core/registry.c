@@ -1,0 +1,515 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The backends that have started up, and which one of them is in use.
+ *
+ * registry_lock protects the slots, the choice and the life of the report
+ * source. It is held while the source is stopped, which waits for blocks in
+ * flight: a backend that goes away must therefore make its react call return
+ * before it calls aerator_shutdown(), and react must not take the lock.
+ *
+ * A failure is noticed inside react, where the source cannot be stopped. It is
+ * noted in reg.failed, an atomic bit mask, and reg.update does the rest.
+ */
+#define pr_fmt(fmt) "aeration: " fmt
+
+#include <linux/bitops.h>
+#include <linux/cc_platform.h>
+#include <linux/export.h>
+#include <linux/kernel.h>
+#include <linux/mutex.h>
+#include <linux/string.h>
+#include <linux/workqueue.h>
+#include <trace/events/aeration.h>
+#include <xen/xen.h>
+#if IS_ENABLED(CONFIG_X86)
+#include <asm/hypervisor.h>
+#endif
+#include "core.h"
+
+/* Room for one reason, in bytes with the closing zero. */
+#define WHY_SIZE	192
+
+/* How often to ask whether the other owner of page reporting has let go. */
+#define RETRY_MS	1000
+
+/**
+ * struct backend_slot - one of the known backends
+ * @dev: its device, from aerator_startup() to aerator_shutdown(), or NULL
+ * @why: why it has no device or why the device failed; empty if not known
+ */
+struct backend_slot {
+	struct aerator_dev_info *dev;
+	char why[WHY_SIZE];
+};
+
+/**
+ * struct registry - everything under registry_lock
+ * @slot: the backends
+ * @failed: bit k: the device of kind k has failed; atomic, set without the lock
+ * @active: the kind in use, or AERATOR_NONE
+ * @state: what the core is doing
+ * @live: between registry_init() and registry_exit()
+ * @busy_said: the log has been told that page reporting has another owner
+ * @update: chooses again after a failure; cancelled by registry_exit()
+ * @retry: chooses again while AERATION_WAITING; deferrable, so that it wakes
+ *	nobody; cancelled by registry_exit()
+ */
+struct registry {
+	struct backend_slot slot[AERATOR_KINDS];
+	unsigned long failed;
+	enum aerator_kind active;
+	enum aeration_state state;
+	bool live;
+	bool busy_said;
+	struct work_struct update;
+	struct delayed_work retry;
+};
+
+static DEFINE_MUTEX(registry_lock);
+static DEFINE_SPINLOCK(why_lock);	/* protects the text of every slot's why */
+static struct registry reg = { .active = AERATOR_NONE };
+
+static const char *const state_names[] = {
+	[AERATION_OFF] = "off",
+	[AERATION_WAITING] = "waiting",
+	[AERATION_RUNNING] = "running",
+	[AERATION_FAILED] = "failed",
+};
+
+static bool host_is_hyperv(void)
+{
+#if IS_ENABLED(CONFIG_X86)
+	return hypervisor_is_type(X86_HYPER_MS_HYPERV);
+#else
+	return false;
+#endif
+}
+
+static void gather_facts(struct choose_facts *f)
+{
+	unsigned int kind;
+
+	f->requested = param_backend();
+	f->on_xen = xen_domain();
+	f->on_hyperv = host_is_hyperv();
+	f->confidential = cc_platform_has(CC_ATTR_GUEST_MEM_ENCRYPT);
+	f->failed = READ_ONCE(reg.failed);
+	f->present = 0;
+	for (kind = 0; kind < AERATOR_KINDS; kind++)
+		if (reg.slot[kind].dev)
+			f->present |= BIT(kind);
+}
+
+static void set_why(enum aerator_kind kind, const char *why)
+{
+	spin_lock(&why_lock);
+	strscpy(reg.slot[kind].why, why ? why : "", WHY_SIZE);
+	spin_unlock(&why_lock);
+}
+
+static void set_state(enum aeration_state state)
+{
+	if (state == reg.state)
+		return;
+	trace_state(state_names[reg.state], state_names[state],
+		    choose_name(reg.active));
+	reg.state = state;
+}
+
+/*
+ * Why a backend is not in use, in the most telling words there are.
+ * Return: length of the text, 0 if the backend is in use.
+ */
+static int tell_why(const struct choose_facts *f, enum aerator_kind kind,
+		    char *buf, size_t size)
+{
+	const char *why = choose_against(f, kind);
+	bool own = !f->confidential && (f->failed & BIT(kind) ||
+					!(f->present & BIT(kind)));
+	int len;
+
+	if (kind == reg.active && reg.state == AERATION_RUNNING)
+		return scnprintf(buf, size, "in use");
+	if (kind == reg.active && reg.state == AERATION_WAITING)
+		return scnprintf(buf, size,
+				 "waiting: another driver owns free page reporting");
+	spin_lock(&why_lock);
+	if (own && reg.slot[kind].why[0] && !choose_forbids(f, kind))
+		why = reg.slot[kind].why;
+	len = scnprintf(buf, size, "%s", why ? why : "another backend comes first");
+	spin_unlock(&why_lock);
+	return len;
+}
+
+static void say_choice(const struct choose_facts *f)
+{
+	char why[AERATOR_KINDS][WHY_SIZE];
+	unsigned int kind;
+
+	for (kind = 0; kind < AERATOR_KINDS; kind++)
+		tell_why(f, kind, why[kind], WHY_SIZE);
+	pr_info("backend %s, asked for %s (xen: %s; hyperv: %s; virtio: %s; loop: %s)\n",
+		choose_name(reg.active), choose_name(f->requested),
+		why[AERATOR_XEN], why[AERATOR_HYPERV], why[AERATOR_VIRTIO],
+		why[AERATOR_LOOP]);
+}
+
+static void stop_active(void)
+{
+	if (reg.state == AERATION_RUNNING)
+		report_stop();
+}
+
+/* Start the source for the chosen device, or wait for its present owner. */
+static void start_active(void)
+{
+	if (!report_start(reg.slot[reg.active].dev)) {
+		reg.busy_said = false;
+		set_state(AERATION_RUNNING);
+		return;
+	}
+	set_state(AERATION_WAITING);
+	if (!reg.busy_said)
+		pr_warn("free page reporting belongs to another driver, most likely %s: unload or unbind it; aeration takes over when it lets go\n",
+			host_is_hyperv() ? "hv_balloon" : "virtio_balloon");
+	reg.busy_said = true;
+	queue_delayed_work(system_freezable_wq, &reg.retry,
+			   msecs_to_jiffies(RETRY_MS));
+}
+
+/* Bring what is in use in line with what should be. */
+static void update_locked(void)
+{
+	enum aerator_kind before = reg.active, kind;
+	enum aeration_state was = reg.state;
+	struct choose_facts f;
+
+	gather_facts(&f);
+	kind = choose_backend(&f);
+	if (kind == reg.active && reg.state == AERATION_RUNNING)
+		return;
+	if (kind != reg.active)
+		stop_active();
+	reg.active = kind;
+	if (kind != AERATOR_NONE)
+		start_active();
+	else
+		set_state(f.failed ? AERATION_FAILED : AERATION_OFF);
+	if (reg.active != before || reg.state != was)
+		say_choice(&f);
+}
+
+/**
+ * registry_update - choose again, after something that matters has changed
+ *
+ * Context: process context, no lock of the core held; may sleep until blocks
+ *	in flight are back.
+ */
+void registry_update(void)
+{
+	mutex_lock(&registry_lock);
+	if (reg.live)
+		update_locked();
+	mutex_unlock(&registry_lock);
+}
+
+static void update_fn(struct work_struct *work)
+{
+	registry_update();
+}
+
+/**
+ * registry_retune - have the running source take over changed parameters
+ *
+ * Context: process context, no lock of the core held; may sleep.
+ */
+void registry_retune(void)
+{
+	mutex_lock(&registry_lock);
+	if (reg.live && reg.state == AERATION_RUNNING)
+		report_retune();
+	mutex_unlock(&registry_lock);
+}
+
+/**
+ * registry_flush - report all surplus now
+ *
+ * Context: process context, no lock of the core held; sleeps until it is done.
+ * Return: 0, -ENODEV if no backend is running, or an error of report_flush().
+ */
+int registry_flush(void)
+{
+	int err = -ENODEV;
+
+	if (mutex_lock_interruptible(&registry_lock))
+		return -EINTR;
+	if (reg.state == AERATION_RUNNING)
+		err = report_flush();
+	mutex_unlock(&registry_lock);
+	return err;
+}
+
+/**
+ * registry_is_live - Return: true once the core is set up
+ */
+bool registry_is_live(void)
+{
+	return READ_ONCE(reg.live);
+}
+
+/**
+ * registry_state - Return: what the core is doing
+ */
+enum aeration_state registry_state(void)
+{
+	return READ_ONCE(reg.state);
+}
+
+/**
+ * registry_state_name - what a state is called
+ * @state: the state
+ *
+ * Return: one word.
+ */
+const char *registry_state_name(enum aeration_state state)
+{
+	return state_names[state];
+}
+
+/**
+ * registry_backend - Return: name of the backend in use, or "none"
+ */
+const char *registry_backend(void)
+{
+	return choose_name(READ_ONCE(reg.active));
+}
+
+/**
+ * registry_capacity - most blocks in a batch of the backend in use
+ *
+ * Context: process context; may sleep.
+ * Return: blocks, 0 if no backend is in use.
+ */
+unsigned int registry_capacity(void)
+{
+	unsigned int capacity = 0;
+
+	mutex_lock(&registry_lock);
+	if (reg.active != AERATOR_NONE)
+		capacity = reg.slot[reg.active].dev->capacity;
+	mutex_unlock(&registry_lock);
+	return capacity;
+}
+
+/**
+ * registry_why - why a backend is not in use
+ * @kind: a backend
+ * @buf: where to put the text
+ * @size: bytes at @buf
+ *
+ * Context: process context; may sleep.
+ * Return: length of the text in bytes without the closing zero.
+ */
+int registry_why(enum aerator_kind kind, char *buf, size_t size)
+{
+	struct choose_facts f;
+	int len;
+
+	mutex_lock(&registry_lock);
+	gather_facts(&f);
+	len = tell_why(&f, kind, buf, size);
+	mutex_unlock(&registry_lock);
+	return len;
+}
+
+static int kind_of(const char *name)
+{
+	int kind = choose_parse(name);
+
+	return kind >= 0 && kind < AERATOR_KINDS ? kind : -EINVAL;
+}
+
+static int check_dev(const struct aerator_dev_info *dev)
+{
+	if (!dev->ops || !dev->ops->name || !dev->ops->react ||
+	    kind_of(dev->ops->name) < 0) {
+		pr_err("a backend without react or with an unknown name was refused\n");
+		return -EINVAL;
+	}
+	if (dev->ops->residency != AERATOR_TRANSIENT) {
+		pr_err("%s: durable backends have no source of blocks in this version\n",
+		       dev->ops->name);
+		return -EOPNOTSUPP;
+	}
+	if (dev->capacity > AERATOR_CAPACITY) {
+		pr_err("%s: a capacity of %u blocks is more than the %u of a batch\n",
+		       dev->ops->name, dev->capacity, AERATOR_CAPACITY);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/**
+ * aerator_startup - offer a backend's device to the core
+ * @dev: the device; belongs to the core until aerator_shutdown()
+ *
+ * The core uses it at once, later or never, as aeration.backend= and the host
+ * have it. The react call may come before this returns.
+ *
+ * Context: process context; may sleep.
+ * Return: 0, -EINVAL for a bad device or capacity, -EOPNOTSUPP for a durable
+ *	backend, -EPERM if the backend may not run on this host, -EBUSY if it has
+ *	a device already. Nothing is kept on an error.
+ */
+int aerator_startup(struct aerator_dev_info *dev)
+{
+	int kind, err = check_dev(dev);
+
+	if (err)
+		return err;
+	err = aerator_permitted(dev->ops->name);
+	if (err)
+		return err;
+	kind = kind_of(dev->ops->name);
+	if (!dev->capacity)
+		dev->capacity = AERATOR_CAPACITY;
+
+	mutex_lock(&registry_lock);
+	if (reg.slot[kind].dev) {
+		mutex_unlock(&registry_lock);
+		pr_err("%s: there is a device already, and one can be used\n",
+		       dev->ops->name);
+		return -EBUSY;
+	}
+	reg.slot[kind].dev = dev;
+	clear_bit(kind, &reg.failed);
+	set_why(kind, NULL);
+	update_locked();
+	mutex_unlock(&registry_lock);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(aerator_startup);
+
+/**
+ * aerator_shutdown - take a device back from the core
+ * @dev: a device that aerator_startup() accepted
+ *
+ * On return no block is in flight and react is not called again. The caller has
+ * made sure before that a react call under way returns.
+ *
+ * Context: process context; may sleep.
+ */
+void aerator_shutdown(struct aerator_dev_info *dev)
+{
+	int kind = kind_of(dev->ops->name);
+
+	mutex_lock(&registry_lock);
+	reg.slot[kind].dev = NULL;
+	clear_bit(kind, &reg.failed);
+	set_why(kind, NULL);
+	update_locked();
+	mutex_unlock(&registry_lock);
+}
+EXPORT_SYMBOL_GPL(aerator_shutdown);
+
+/**
+ * aerator_permitted - may a backend run on this host at all?
+ * @name: name of the backend
+ *
+ * To be asked before touching a device: one that belongs to an outer hypervisor
+ * must be left alone.
+ *
+ * Context: process context; may sleep.
+ * Return: 0, -EINVAL for an unknown name, or -EPERM with the reason logged.
+ */
+int aerator_permitted(const char *name)
+{
+	int kind = kind_of(name);
+	struct choose_facts f;
+	const char *why;
+
+	if (kind < 0)
+		return kind;
+	mutex_lock(&registry_lock);
+	gather_facts(&f);
+	mutex_unlock(&registry_lock);
+	why = choose_forbids(&f, kind);
+	if (!why)
+		return 0;
+	pr_warn("%s refused: %s\n", name, why);
+	return -EPERM;
+}
+EXPORT_SYMBOL_GPL(aerator_permitted);
+
+/**
+ * aerator_decline - say why a backend has no device to offer
+ * @name: name of the backend
+ * @why: the reason, copied; NULL takes back an earlier one
+ *
+ * Context: process context.
+ */
+void aerator_decline(const char *name, const char *why)
+{
+	int kind = kind_of(name);
+
+	if (kind >= 0)
+		set_why(kind, why);
+}
+EXPORT_SYMBOL_GPL(aerator_decline);
+
+/**
+ * aerator_fail - say that a device is of no use any more
+ * @dev: a started device; its react returns -ENODEV from now on
+ * @why: the reason, copied
+ *
+ * Context: process context; for use inside react.
+ */
+void aerator_fail(struct aerator_dev_info *dev, const char *why)
+{
+	int kind = kind_of(dev->ops->name);
+
+	set_why(kind, why);
+	set_bit(kind, &reg.failed);
+	queue_work(system_freezable_wq, &reg.update);
+}
+EXPORT_SYMBOL_GPL(aerator_fail);
+
+/**
+ * aerator_note_timeout - count a batch that got no answer in time
+ * @dev: the device
+ *
+ * Context: any.
+ */
+void aerator_note_timeout(struct aerator_dev_info *dev)
+{
+	atomic64_inc(&aeration_stats.timeouts);
+}
+EXPORT_SYMBOL_GPL(aerator_note_timeout);
+
+/**
+ * registry_init - begin to take in backends
+ *
+ * Context: process context, once, after report_init().
+ */
+void registry_init(void)
+{
+	INIT_WORK(&reg.update, update_fn);
+	INIT_DEFERRABLE_WORK(&reg.retry, update_fn);
+	mutex_lock(&registry_lock);
+	WRITE_ONCE(reg.live, true);
+	mutex_unlock(&registry_lock);
+}
+
+/**
+ * registry_exit - end; every device has been shut down
+ *
+ * Context: process context; may sleep.
+ */
+void registry_exit(void)
+{
+	mutex_lock(&registry_lock);
+	WRITE_ONCE(reg.live, false);
+	mutex_unlock(&registry_lock);
+	cancel_work_sync(&reg.update);
+	cancel_delayed_work_sync(&reg.retry);
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * /sys/kernel/aeration: one value a file. docs/abi/sysfs-kernel-aeration
+ * describes every one of them.
+ */
+#include <linux/kernel.h>
+#include <linux/kobject.h>
+#include <linux/mm.h>
+#include <linux/sysfs.h>
+#include "core.h"
+
+static struct kobject *aeration_kobj;
+
+static ssize_t backend_show(struct kobject *kobj, struct kobj_attribute *attr,
+			    char *buf)
+{
+	return sysfs_emit(buf, "%s\n", registry_backend());
+}
+
+static ssize_t state_show(struct kobject *kobj, struct kobj_attribute *attr,
+			  char *buf)
+{
+	return sysfs_emit(buf, "%s\n", registry_state_name(registry_state()));
+}
+
+static ssize_t window_ms_show(struct kobject *kobj, struct kobj_attribute *attr,
+			      char *buf)
+{
+	return sysfs_emit(buf, "%u\n", param_window_ms());
+}
+
+static ssize_t window_ms_store(struct kobject *kobj,
+			       struct kobj_attribute *attr,
+			       const char *buf, size_t count)
+{
+	return param_store_window_ms(buf) ?: count;
+}
+
+static ssize_t reserve_mb_show(struct kobject *kobj,
+			       struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%u\n", param_reserve_mb());
+}
+
+static ssize_t reserve_mb_store(struct kobject *kobj,
+				struct kobj_attribute *attr,
+				const char *buf, size_t count)
+{
+	return param_store_reserve_mb(buf) ?: count;
+}
+
+static ssize_t order_show(struct kobject *kobj, struct kobj_attribute *attr,
+			  char *buf)
+{
+	return sysfs_emit(buf, "%u\n", report_order());
+}
+
+static ssize_t capacity_show(struct kobject *kobj, struct kobj_attribute *attr,
+			     char *buf)
+{
+	return sysfs_emit(buf, "%u\n", registry_capacity());
+}
+
+static ssize_t flush_store(struct kobject *kobj, struct kobj_attribute *attr,
+			   const char *buf, size_t count)
+{
+	bool on;
+
+	if (kstrtobool(buf, &on) || !on)
+		return -EINVAL;
+	return registry_flush() ?: count;
+}
+
+static struct kobj_attribute backend_attr = __ATTR_RO(backend);
+static struct kobj_attribute state_attr = __ATTR_RO(state);
+static struct kobj_attribute window_ms_attr = __ATTR_RW(window_ms);
+static struct kobj_attribute reserve_mb_attr = __ATTR_RW(reserve_mb);
+static struct kobj_attribute order_attr = __ATTR_RO(order);
+static struct kobj_attribute capacity_attr = __ATTR_RO(capacity);
+static struct kobj_attribute flush_attr = __ATTR_WO(flush);
+
+static struct attribute *main_attrs[] = {
+	&backend_attr.attr,
+	&state_attr.attr,
+	&window_ms_attr.attr,
+	&reserve_mb_attr.attr,
+	&order_attr.attr,
+	&capacity_attr.attr,
+	&flush_attr.attr,
+	NULL
+};
+
+static const struct attribute_group main_group = { .attrs = main_attrs };
+
+/* A counter, and how far to shift what is shown: pages are shown as bytes. */
+struct stat_attribute {
+	struct kobj_attribute kattr;
+	const atomic64_t *value;
+	unsigned int shift;
+};
+
+static ssize_t stat_show(struct kobject *kobj, struct kobj_attribute *attr,
+			 char *buf)
+{
+	struct stat_attribute *stat =
+		container_of(attr, struct stat_attribute, kattr);
+
+	return sysfs_emit(buf, "%llu\n",
+			  (u64)atomic64_read(stat->value) << stat->shift);
+}
+
+#define STAT_ATTR(_name, _field, _shift)				\
+	static struct stat_attribute stat_##_name = {			\
+		.kattr = __ATTR(_name, 0444, stat_show, NULL),		\
+		.value = &aeration_stats._field,			\
+		.shift = _shift,					\
+	}
+
+STAT_ATTR(batches, batches, 0);
+STAT_ATTR(blocks, blocks, 0);
+STAT_ATTR(bytes, bytes, 0);
+STAT_ATTR(refused, refused, 0);
+STAT_ATTR(errors, errors, 0);
+STAT_ATTR(timeouts, timeouts, 0);
+STAT_ATTR(held_back, held_back, 0);
+STAT_ATTR(samples, samples, 0);
+STAT_ATTR(in_flight_bytes, in_flight, PAGE_SHIFT);
+STAT_ATTR(quarantined, quarantined, 0);
+
+static struct attribute *stat_attrs[] = {
+	&stat_batches.kattr.attr,
+	&stat_blocks.kattr.attr,
+	&stat_bytes.kattr.attr,
+	&stat_refused.kattr.attr,
+	&stat_errors.kattr.attr,
+	&stat_timeouts.kattr.attr,
+	&stat_held_back.kattr.attr,
+	&stat_samples.kattr.attr,
+	&stat_in_flight_bytes.kattr.attr,
+	&stat_quarantined.kattr.attr,
+	NULL
+};
+
+static const struct attribute_group stat_group = {
+	.name = "stats",
+	.attrs = stat_attrs,
+};
+
+static ssize_t why_show(struct kobject *kobj, struct kobj_attribute *attr,
+			char *buf)
+{
+	int len = registry_why(choose_parse(attr->attr.name), buf,
+			       PAGE_SIZE - 1);
+
+	return len + sysfs_emit_at(buf, len, "\n");
+}
+
+#define WHY_ATTR(_name)							\
+	static struct kobj_attribute why_##_name =			\
+		__ATTR(_name, 0444, why_show, NULL)
+
+WHY_ATTR(virtio);
+WHY_ATTR(xen);
+WHY_ATTR(hyperv);
+WHY_ATTR(loop);
+
+static struct attribute *why_attrs[] = {
+	&why_virtio.attr,
+	&why_xen.attr,
+	&why_hyperv.attr,
+	&why_loop.attr,
+	NULL
+};
+
+static const struct attribute_group why_group = {
+	.name = "why",
+	.attrs = why_attrs,
+};
+
+static const struct attribute_group *groups[] = {
+	&main_group,
+	&stat_group,
+	&why_group,
+	NULL
+};
+
+/**
+ * sysfs_start - show /sys/kernel/aeration
+ *
+ * Context: process context; may sleep.
+ * Return: 0 or a negative error with nothing left behind.
+ */
+int sysfs_start(void)
+{
+	int err;
+
+	aeration_kobj = kobject_create_and_add("aeration", kernel_kobj);
+	if (!aeration_kobj)
+		return -ENOMEM;
+	err = sysfs_create_groups(aeration_kobj, groups);
+	if (err)
+		kobject_put(aeration_kobj);
+	return err;
+}
+
+/**
+ * sysfs_stop - take /sys/kernel/aeration away
+ *
+ * Context: process context; waits until nobody reads or writes in there.
+ */
+void sysfs_stop(void)
+{
+	sysfs_remove_groups(aeration_kobj, groups);
+	kobject_put(aeration_kobj);
+}

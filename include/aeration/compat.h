@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Everything that differs between kernel versions, in one place.
+ */
+#ifndef _AERATION_COMPAT_H
+#define _AERATION_COMPAT_H
+
+#include <linux/mmzone.h>
+#include <linux/page_reporting.h>
+#include <linux/timer.h>
+#include <linux/version.h>
+#include <linux/virtio_config.h>
+
+/* 6.8 renamed the largest order and made it inclusive under its new name. */
+#ifndef MAX_PAGE_ORDER
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 4, 0)
+#define MAX_PAGE_ORDER	(MAX_ORDER - 1)
+#else
+#define MAX_PAGE_ORDER	MAX_ORDER
+#endif
+#endif
+
+/* 6.16 renamed from_timer(). */
+#ifndef timer_container_of
+#define timer_container_of(var, timer, field)	from_timer(var, timer, field)
+#endif
+
+/* 6.10 took the second argument away from __assign_str(). */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0)
+#define compat_assign_str(dst, src)	__assign_str(dst)
+#else
+#define compat_assign_str(dst, src)	__assign_str(dst, src)
+#endif
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
+/* mm/page_reporting.c: exported, but declared in no header. */
+extern unsigned int page_reporting_order;
+#endif
+
+/**
+ * compat_register - register with the kernel's free page reporting
+ * @prdev: device info whose report callback is set
+ * @order: smallest order to report, 1 to MAX_PAGE_ORDER, or 0 for what the
+ *	kernel uses by default
+ *
+ * Up to 6.1 every registration sets the order. Since then only the first one
+ * since boot does, so a wish for another order is written after registering:
+ * the first pass is two seconds away.
+ *
+ * Context: may sleep.
+ * Return: 0, or -EBUSY if another driver owns free page reporting.
+ */
+static inline int compat_register(struct page_reporting_dev_info *prdev,
+				  unsigned int order)
+{
+	int err;
+
+#ifdef PAGE_REPORTING_ORDER_UNSPECIFIED
+	prdev->order = order ? order : PAGE_REPORTING_ORDER_UNSPECIFIED;
+#else
+	prdev->order = order;
+#endif
+	err = page_reporting_register(prdev);
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
+	if (!err && order)
+		WRITE_ONCE(page_reporting_order, order);
+#endif
+	return err;
+}
+
+/**
+ * compat_reporting_order - smallest order that the mm reports
+ * @prdev: device info that is registered
+ *
+ * Return: an order, 0 to MAX_PAGE_ORDER.
+ */
+static inline unsigned int
+compat_reporting_order(const struct page_reporting_dev_info *prdev)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
+	return min_t(unsigned int, READ_ONCE(page_reporting_order),
+		     MAX_PAGE_ORDER);
+#else
+	return prdev->order ? prdev->order : pageblock_order;
+#endif
+}
+
+/* Most queues of one device that compat_find_vqs() sets up. */
+#define COMPAT_VQS	8
+
+/**
+ * struct compat_vq - a virtqueue that is wanted
+ * @name: its name, or NULL to leave this entry out
+ * @callback: called when the device has used a buffer, in interrupt context
+ */
+struct compat_vq {
+	const char *name;
+	vq_callback_t *callback;
+};
+
+/**
+ * compat_find_vqs - set up virtqueues
+ * @vdev: the device, features negotiated
+ * @nr: entries of @vqs and @want, at most COMPAT_VQS
+ * @vqs: set to the queues, NULL for entries left out
+ * @want: the queues wanted; those left out take no queue number
+ *
+ * Since 6.11 the core takes an array of descriptions instead of three arrays.
+ *
+ * Context: process context; may sleep.
+ * Return: 0 or a negative error with nothing set up.
+ */
+static inline int compat_find_vqs(struct virtio_device *vdev, unsigned int nr,
+				  struct virtqueue *vqs[],
+				  const struct compat_vq want[])
+{
+	unsigned int i;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
+	struct virtqueue_info info[COMPAT_VQS] = { };
+
+	for (i = 0; i < nr && i < COMPAT_VQS; i++) {
+		info[i].name = want[i].name;
+		info[i].callback = want[i].callback;
+	}
+	return virtio_find_vqs(vdev, nr, vqs, info, NULL);
+#else
+	vq_callback_t *callbacks[COMPAT_VQS] = { };
+	const char *names[COMPAT_VQS] = { };
+
+	for (i = 0; i < nr && i < COMPAT_VQS; i++) {
+		names[i] = want[i].name;
+		callbacks[i] = want[i].callback;
+	}
+	return virtio_find_vqs(vdev, nr, vqs, callbacks, names, NULL);
+#endif
+}
+
+#endif /* _AERATION_COMPAT_H */

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Memory aeration: hand free memory of a guest back to its hypervisor.
+ *
+ * The aeration core finds free blocks and decides when to let go of them; a
+ * backend tells one kind of hypervisor. This header is all a backend sees of
+ * the core. Names follow the patch series "mm / virtio: Provide support for
+ * paravirtual waste page treatment", 6/6 (June 2019).
+ */
+#ifndef _LINUX_MEMORY_AERATION_H
+#define _LINUX_MEMORY_AERATION_H
+
+#include <linux/types.h>
+
+/**
+ * AERATOR_CAPACITY - most blocks in one batch
+ *
+ * Also PAGE_REPORTING_CAPACITY of linux/page_reporting.h and the number of
+ * words in one buffer of the hinting queue.
+ */
+#define AERATOR_CAPACITY	32
+
+/**
+ * enum aerator_residency - what becomes of a block after its ack
+ * @AERATOR_TRANSIENT: it may be used at once; the hypervisor backs it again
+ *	when it is touched (virtio, Hyper-V).
+ * @AERATOR_DURABLE: it has no backing and must be restored before use (Xen).
+ */
+enum aerator_residency {
+	AERATOR_TRANSIENT,
+	AERATOR_DURABLE,
+};
+
+/**
+ * enum aerator_block_state - who answers for a block of a batch
+ * @AERATOR_BLOCK_ISOLATED: the core; the hypervisor knows nothing of it.
+ * @AERATOR_BLOCK_IN_FLIGHT: the backend; the hypervisor may be working on it.
+ * @AERATOR_BLOCK_TAKEN: the core again; the hypervisor has processed it.
+ * @AERATOR_BLOCK_REFUSED: the core again; the hypervisor did not take it and
+ *	will not touch it.
+ */
+enum aerator_block_state {
+	AERATOR_BLOCK_ISOLATED,
+	AERATOR_BLOCK_IN_FLIGHT,
+	AERATOR_BLOCK_TAKEN,
+	AERATOR_BLOCK_REFUSED,
+};
+
+/**
+ * struct aerator_block - a naturally aligned power-of-two run of free pages
+ * @pfn: number of its first page, in units of PAGE_SIZE
+ * @order: binary logarithm of its length in pages of PAGE_SIZE
+ * @state: who answers for it
+ */
+struct aerator_block {
+	unsigned long pfn;
+	unsigned int order;
+	enum aerator_block_state state;
+};
+
+/**
+ * struct aerator_batch - blocks told to the hypervisor in one go
+ * @nr: how many entries of @block are valid, 1 to the capacity of the device
+ * @block: the blocks, in no particular order
+ */
+struct aerator_batch {
+	unsigned int nr;
+	struct aerator_block block[AERATOR_CAPACITY];
+};
+
+struct aerator_dev_info;
+
+/**
+ * struct aerator_ops - what a backend does
+ * @name: one of the backend names of aeration.backend=
+ * @residency: what becomes of a block after its ack
+ * @react: Deliver a batch and return after the hypervisor's ack. Called in
+ *	process context with no lock held and may sleep, but must not allocate
+ *	memory: it runs while pages are being taken from the allocator. The
+ *	core never calls it twice at a time for one device. On entry every
+ *	block is AERATOR_BLOCK_IN_FLIGHT. Return 0 after setting each block to
+ *	TAKEN or REFUSED; or a negative error if nothing was delivered and the
+ *	hypervisor will not touch any of the blocks: -ENODEV when the backend
+ *	has failed for good (see aerator_fail()) or is going away, -EAGAIN to
+ *	be asked again later. The wait must have an end even if the hypervisor
+ *	never answers.
+ */
+struct aerator_ops {
+	const char *name;
+	enum aerator_residency residency;
+	int (*react)(struct aerator_dev_info *dev, struct aerator_batch *batch);
+};
+
+/**
+ * struct aerator_dev_info - a backend's device, as the core knows it
+ * @ops: what the backend does; set by the backend before aerator_startup()
+ * @capacity: most blocks the device takes in a batch, 1 to AERATOR_CAPACITY;
+ *	0 asks for AERATOR_CAPACITY; set by the backend before startup
+ * @batch: the one batch of this device; belongs to the core, and to the
+ *	backend while it is in @ops->react
+ */
+struct aerator_dev_info {
+	const struct aerator_ops *ops;
+	unsigned int capacity;
+	struct aerator_batch batch;
+};
+
+int aerator_startup(struct aerator_dev_info *dev);
+void aerator_shutdown(struct aerator_dev_info *dev);
+int aerator_permitted(const char *name);
+void aerator_decline(const char *name, const char *why);
+void aerator_fail(struct aerator_dev_info *dev, const char *why);
+void aerator_note_timeout(struct aerator_dev_info *dev);
+
+#endif /* _LINUX_MEMORY_AERATION_H */
