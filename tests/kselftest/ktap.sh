@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+# KTAP for the guest's shell, and what every script here needs. Sourced.
+
+S=/sys/kernel/aeration
+P=/sys/module/aeration/parameters
+KTAP_NR=0
+KTAP_BAD=0
+
+ktap_start()
+{
+	echo "KTAP version 1"
+}
+
+# ok CONDITION-STATUS NAME: one line a case
+report()
+{
+	KTAP_NR=$((KTAP_NR + 1))
+	if [ "$1" -eq 0 ]; then
+		echo "ok $KTAP_NR $2"
+	else
+		echo "not ok $KTAP_NR $2"
+		KTAP_BAD=$((KTAP_BAD + 1))
+	fi
+}
+
+# check NAME COMMAND...: the command must succeed
+check()
+{
+	name=$1
+	shift
+	"$@" >/tmp/ktap.out 2>&1
+	status=$?
+	[ "$status" -eq 0 ] || sed 's/^/# /' /tmp/ktap.out
+	report "$status" "$name"
+}
+
+# refuse NAME COMMAND...: the command must fail
+refuse()
+{
+	name=$1
+	shift
+	if "$@" >/tmp/ktap.out 2>&1; then
+		report 1 "$name"
+	else
+		report 0 "$name"
+	fi
+}
+
+ktap_end()
+{
+	echo "1..$KTAP_NR"
+	[ "$KTAP_BAD" -eq 0 ]
+	exit
+}
+
+# put FILE VALUE: like a shell redirection, but as a command
+put()
+{
+	echo "$2" >"$1"
+}
+
+# is FILE VALUE: does the file hold the value?
+is()
+{
+	[ "$(cat "$1")" = "$2" ] && return
+	echo "$1 is \"$(cat "$1")\", should be \"$2\""
+	return 1
+}
+
+# has FILE TEXT
+has()
+{
+	grep -q -- "$2" "$1" && return
+	echo "$1 does not say \"$2\" but: $(cat "$1")"
+	return 1
+}
+
+# said TEXT: has the kernel log said this?
+said()
+{
+	dmesg | grep -q -- "$1" && return
+	echo "the kernel log does not say \"$1\""
+	return 1
+}
+
+stat()
+{
+	cat "$S/stats/$1"
+}
+
+# grows NAME: does a counter grow within 20 s?
+grows()
+{
+	was=$(stat "$1")
+	for _ in $(seq 200); do
+		[ "$(stat "$1")" -gt "$was" ] && return
+		sleep 0.1
+	done
+	echo "stats/$1 stayed $was for 20 s"
+	return 1
+}
+
+# soon COMMAND...: does the command succeed within 20 s?
+soon()
+{
+	for _ in $(seq 200); do
+		"$@" >/dev/null 2>&1 && return
+		sleep 0.1
+	done
+	"$@"
+}
+
+# zero FILE: is a gauge back to nothing?
+zero()
+{
+	is "$1" 0
+}
+
+# free_kib: MemFree with everything that can be dropped dropped
+free_kib()
+{
+	sync
+	echo 3 >/proc/sys/vm/drop_caches
+	echo 1 >/proc/sys/vm/compact_memory
+	sleep 1
+	awk '/^MemFree:/ { print $2 }' /proc/meminfo
+}
+
+total_kib()
+{
+	awk '/^MemTotal:/ { print $2 }' /proc/meminfo
+}
+
+# work: some memory taken and given back
+work()
+{
+	"$HERE/memwork" churn 256 2 >/dev/null
+}
+
+# not_less MEASURED BEFORE NOISE: all in KiB
+not_less()
+{
+	[ "$1" -ge $(($2 - $3)) ] && return
+	echo "$1 KiB is less than $2 KiB by more than the noise of $3 KiB"
+	return 1
+}
+
+# unload: every module of ours
+unload()
+{
+	for m in aeration_virtio aeration_loop aeration; do
+		[ ! -e /sys/module/$m ] || rmmod $m
+	done
+}
+
+HERE=$(dirname "$0")

@@ -1,0 +1,87 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# The core over the loop backend: every answer a device can give, and none.
+. "$(dirname "$0")/ktap.sh"
+L=/sys/kernel/debug/aeration_loop
+
+# Free memory that was not reported yet.
+fresh()
+{
+	"$HERE/memwork" churn 256 1 >/dev/null
+}
+
+ktap_start
+modprobe aeration backend=loop window_ms=0 reserve_mb=0
+check "without a device nothing runs" is $S/state off
+check "and says why" has $S/why/loop "no device"
+refuse "flush without a backend is an error" put $S/flush 1
+refuse "a capacity above 32 is refused" modprobe aeration_loop capacity=33
+check "and named" said "a capacity of 33 blocks is more than the 32 of a batch"
+modprobe aeration_loop capacity=4 timeout_ms=2000
+check "loop runs when asked for by name" is $S/backend loop
+check "its capacity is kept" is $S/capacity 4
+check "state is running" is $S/state running
+check "the others say why they do not" has $S/why/xen "not a Xen domain"
+check "batches are delivered" grows batches
+check "no batch is larger than the capacity" awk '$3 > 4 { exit 1 }' $L/batches
+
+put $L/mode refuse
+fresh
+check "a device that refuses blocks is survived" grows refused
+check "and it is on record" has $L/batches "refuse"
+put $L/mode fail
+put $L/fail_at 2
+put $S/flush 1 2>/dev/null
+fresh
+check "a device that fails at a block is survived" soon has $L/batches " fail "
+check "blocks before it were taken, those after it were not" \
+	sh -c "grep ' fail 4 ' $L/batches | awk '
+		\$4 ~ /!/ || \$5 ~ /!/ || \$6 !~ /!/ || \$7 !~ /!/ { exit 1 }'"
+put $L/mode error
+fresh
+check "a device that fails as a whole is survived" grows errors
+put $L/delay_ms 300
+put $L/mode delay
+fresh
+check "a slow device is waited for" soon has $L/batches " delay "
+put $L/mode ack
+check "and it goes on when it is well again" grows batches
+refuse "an unknown mode is refused" put $L/mode nonsense
+check "and changes nothing" is $L/mode ack
+check "flush reports what is there" put $S/flush 1
+check "nothing is in flight afterwards" zero $S/stats/in_flight_bytes
+
+put $L/mode silent
+fresh
+check "a silent device fails in the end" soon is $S/state failed
+check "its timeout is counted" is $S/stats/timeouts 1
+check "sysfs says why" has $S/why/loop "did not answer"
+check "its blocks came back" zero $S/stats/in_flight_bytes
+check "nothing is quarantined" zero $S/stats/quarantined
+check "it can be unloaded" rmmod aeration_loop
+check "and then the core is off" is $S/state off
+check "and used again after a reload" modprobe aeration_loop timeout_ms=600000
+check "in running state" is $S/state running
+
+put $L/mode silent
+fresh &
+check "with a batch in flight for minutes" soon sh -c "[ \$(cat $S/stats/in_flight_bytes) -gt 0 ]"
+check "it unloads at once" rmmod aeration_loop
+wait
+check "and nothing is lost" zero $S/stats/in_flight_bytes
+modprobe aeration_loop
+"$HERE/memwork" churn 512 8 >/dev/null &
+load=$!
+for i in 1 2 3 4 5 6; do
+	sleep 0.5
+	rmmod aeration_loop && modprobe aeration_loop || break
+done
+check "it unloads and loads under load" [ "$i" -eq 6 ]
+put $P/backend none
+check "none stops it at run time" is $S/state off
+put $P/backend loop
+check "and by name it runs again" is $S/state running
+wait $load
+unload
+check "everything can be unloaded" [ ! -e $S ]
+ktap_end

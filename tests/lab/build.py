@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Builds the project in a root: kernel modules, and programs for the guest.
+
+The sources are copied into the root first, so nothing is mounted and the tree
+here stays clean.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+
+from . import LabError, cache, kernels, roots, say, suites
+
+# What the modules are made of, and what the guest programs are.
+MODULE_SOURCES = ("Makefile", "Kbuild", "Kconfig", "tools/targets.mk", "core",
+                  "backends", "include")
+PROGRAM_SOURCES = MODULE_SOURCES + ("tests/kselftest",)
+
+# By what a source file is told from the leftovers of a build in the tree.
+_SOURCE_NAMES = {"Makefile", "Kbuild", "Kconfig", "config", "settings"}
+_SOURCE_SUFFIXES = {".c", ".h", ".S", ".sh", ".mk", ".py", ".ld"}
+
+# Seconds for one compilation of everything; measured 20-60.
+BUILD_TIMEOUT = 900
+
+# A compiler or sparse message about a file, and paths that are not ours.
+_MESSAGE = re.compile(r"^(\S+?):\d+(:\d+)?: +(warning|error|note)\b")
+_PLAIN_MESSAGE = re.compile(r"^(WARNING|ERROR|warning|make.*: \*\*\*)")
+_THEIRS = re.compile(r"^(/usr/|\./(include|arch)/|(include|arch)/)")
+
+
+def _is_source(path):
+    return (path.name in _SOURCE_NAMES or path.suffix in _SOURCE_SUFFIXES or
+            os.access(path, os.X_OK)) and not path.name.endswith(".mod.c")
+
+
+def source_files(tops):
+    """Return the sorted relative paths of the source files under `tops`."""
+    found = []
+    for top in tops:
+        start = cache.REPO / top
+        paths = [start] if start.is_file() else start.rglob("*")
+        found += [path.relative_to(cache.REPO) for path in paths
+                  if path.is_file() and _is_source(path)
+                  and path.suffix not in (".ko", ".o", ".so")]
+    return sorted(found)
+
+
+def _digest(files, *more):
+    digest = hashlib.sha256(repr(more).encode())
+    for path in files:
+        data = (cache.REPO / path).read_bytes()
+        digest.update(f"{path}\0{len(data)}\0".encode() + data)
+    return digest.hexdigest()
+
+
+def _stamp(root):
+    return (root.parent / cache.STAMP).read_text(encoding="utf-8")
+
+
+class _Copy:
+    """The sources in a root, for the time of one build."""
+
+    def __init__(self, root, files, tag):
+        self.root = root
+        self.files = files
+        self.inside = f"/build/aeration-{tag}"
+        self.outside = root / self.inside[1:]
+
+    def __enter__(self):
+        cache.remove(self.outside)
+        for path in self.files:
+            target = self.outside / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(cache.REPO / path, target)
+        return self
+
+    def __exit__(self, *_):
+        cache.remove(self.outside)
+
+    def make(self, what, log, *argv):
+        """Run make in the copy; return its output or raise LabError."""
+        status, text = roots.run_in_root(
+            self.root, ["make", f"-j{os.cpu_count()}", *argv],
+            cwd=self.inside, log=log, timeout=BUILD_TIMEOUT)
+        if status:
+            raise LabError(f"{what} failed (make status {status}, log {log}):"
+                           f"\n{text[-8000:]}")
+        return text
+
+
+def _module_make(which, extra=()):
+    return ["modules", f"KDIR=/lib/modules/{which.version}/build", "W=1",
+            *extra]
+
+
+def modules(kernel, extra_make=()):
+    """Build our modules for a kernel series; return the .ko paths, sorted.
+
+    `extra_make` are more arguments for make.  The result is kept under
+    build/ until a source file changes.  Raises LabError with the compiler's
+    output.  Without a Makefile in the tree there are no modules.
+    """
+    if not (cache.REPO / "Makefile").exists():
+        say("no Makefile in the tree yet: no modules of ours")
+        return []
+    which = kernels.kernel(kernel)
+    root = roots.root_for(kernel)
+    files = source_files(MODULE_SOURCES)
+    key = _digest(files, _stamp(root), tuple(extra_make))
+    variant = f"-{_digest([], *extra_make)[:8]}" if extra_make else ""
+
+    def make(place):
+        with _Copy(root, files, key[:16]) as copy:
+            copy.make(f"building the modules for {kernel}",
+                      place / "make.log", *_module_make(which, extra_make))
+            built = sorted(copy.outside.rglob("*.ko"))
+            if not built:
+                raise LabError(f"`make modules` for {kernel} succeeded and "
+                               f"left no .ko; log {place}/make.log")
+            for path in built:
+                shutil.copy(path, place / path.name)
+                status, text = roots.run_in_root(
+                    root, ["strip", "--strip-debug", "/" + str(
+                        path.relative_to(root))])
+                if status:
+                    raise LabError(f"strip of {path.name} failed: {text}")
+                (place / "guest").mkdir(exist_ok=True)
+                shutil.copy(path, place / "guest" / path.name)
+
+    place = cache.entry(f"modules-{kernel}{variant}", key, make, cache.BUILD)
+    return sorted((place / "guest").glob("*.ko"))
+
+
+def complaints(text):
+    """Return the lines of make output that complain about our files."""
+    ours = []
+    for line in text.splitlines():
+        message = _MESSAGE.match(line)
+        if message and not _THEIRS.match(message[1]):
+            ours.append(line)
+        elif not message and _PLAIN_MESSAGE.match(line) and \
+                "compiler differs" not in line:
+            ours.append(line)
+    return "\n".join(ours)
+
+
+def lint(kernel):
+    """Build with W=1, then with sparse; return {"W=1": text, "sparse": text}.
+
+    The texts hold only complaints about our own files, so a clean tree gives
+    empty ones.  The full output is in build/lint-KERNEL/.  Raises LabError
+    when the build itself fails.
+    """
+    which = kernels.kernel(kernel)
+    root = roots.root_for(kernel)
+    files = source_files(MODULE_SOURCES)
+
+    def make(place):
+        for name, extra in (("W=1", ()),
+                            ("sparse", ("C=2", "CHECK=sparse"))):
+            with _Copy(root, files, f"lint-{kernel}") as copy:
+                text = copy.make(f"{name} build for {kernel}",
+                                 place / f"{name}.log",
+                                 *_module_make(which, extra))
+            (place / name).write_text(complaints(text), encoding="utf-8")
+
+    place = cache.entry(f"lint-{kernel}", _digest(files, _stamp(root)), make,
+                        cache.BUILD)
+    return {name: (place / name).read_text(encoding="utf-8")
+            for name in ("W=1", "sparse")}
+
+
+def guest_programs():
+    """Build tests/kselftest statically; return {path in OUTPUT: file}."""
+    if not (cache.REPO / "tests/kselftest/Makefile").exists():
+        say("no tests/kselftest/Makefile yet: no guest programs")
+        return {}
+    root = roots.root_for(suites.GUEST)
+    files = source_files(PROGRAM_SOURCES)
+    key = _digest(files, _stamp(root))
+
+    def make(place):
+        with _Copy(root, files, f"programs-{key[:16]}") as copy:
+            (copy.outside / "lab-output").mkdir()
+            copy.make("building the guest programs", place / "make.log",
+                      "-C", "tests/kselftest", "CC=gcc", "LDFLAGS=-static",
+                      f"OUTPUT={copy.inside}/lab-output")
+            shutil.copytree(copy.outside / "lab-output", place / "output")
+
+    place = cache.entry("kselftest", key, make, cache.BUILD) / "output"
+    return {str(path.relative_to(place)): path
+            for path in sorted(place.rglob("*"))
+            if path.is_file() and path.suffix not in (".o", ".d")}

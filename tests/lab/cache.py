@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Things that take long to make and are made once.
+
+An entry is a directory.  It is made beside its place, in `NAME.partial`; its
+stamp (the key) is written last, then it is renamed.  So an entry either has a
+stamp with the wanted key and is complete, or it is not used.
+"""
+
+import fcntl
+import os
+import pathlib
+import shutil
+import stat
+import subprocess
+import time
+
+from . import LabError, say
+
+STAMP = ".lab-stamp"
+REPO = pathlib.Path(__file__).resolve().parents[2]
+BUILD = REPO / "build"
+
+
+def directory():
+    """Return the cache directory (it need not exist yet)."""
+    if os.environ.get("AERATION_CACHE"):
+        return pathlib.Path(os.environ["AERATION_CACHE"]).absolute()
+    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(base).absolute() / "aeration"
+
+
+def mounts_under(path):
+    """Return the mount points at or under `path`, as strings."""
+    top = os.path.realpath(path)
+    found = []
+    with open("/proc/self/mountinfo", encoding="utf-8") as info:
+        for line in info:
+            point = line.split()[4].encode().decode("unicode_escape")
+            if point == top or point.startswith(top + "/"):
+                found.append(point)
+    return found
+
+
+def remove(path):
+    """Remove a tree; never follows a symlink, never enters a mount.
+
+    Raises LabError, with nothing removed, when something is mounted in it.
+    """
+    path = pathlib.Path(path)
+    if path.is_symlink() or not path.exists():
+        path.unlink(missing_ok=True)
+        return
+    mounted = mounts_under(path)
+    if mounted:
+        raise LabError(f"not removing {path}: mounted in it: "
+                       f"{', '.join(mounted)}; unmount that first")
+    if os.geteuid() != 0:
+        # Packages ship some directories their owner may not write to.
+        for folder, _, _ in os.walk(path):
+            os.chmod(folder, stat.S_IRWXU)
+    subprocess.run(["rm", "-rf", "--one-file-system", "--", str(path)],
+                   check=True)
+
+
+def _key_of(path):
+    try:
+        return (path / STAMP).read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _make(name, key, make, path, quiet):
+    partial = path.with_name(path.name + ".partial")
+    if partial.exists():
+        say(f"{name}: found half-made, starting over")
+        remove(partial)
+    if not quiet:
+        say(f"{name}: making it (once; kept in {path})")
+    begin = time.monotonic()
+    partial.mkdir(parents=True)
+    make(partial)
+    stamp = partial / STAMP
+    with open(stamp, "w", encoding="utf-8") as out:
+        out.write(key)
+        out.flush()
+        os.fsync(out.fileno())
+    if path.exists():
+        remove(path)
+    os.rename(partial, path)
+    if not quiet:
+        say(f"{name}: made in {time.monotonic() - begin:.0f} s")
+
+
+def entry(name, key, make, base=None, quiet=False):
+    """Return the path of the entry `name`, making it when needed.
+
+    `key` is a short string naming what went into it: an entry with another
+    key is made again.  `make(path)` fills an empty directory and raises to
+    fail; what it left is then kept in `NAME.partial` until the next try.
+    `base` is the directory to keep it in, the cache by default.  Two
+    processes (or threads) asking for one entry make it once.
+    """
+    path = pathlib.Path(base or directory()) / name
+    if _key_of(path) == key:
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.with_name("." + path.name + ".lock"), "w",
+              encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"{name}: another process is making it, waiting")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if _key_of(path) != key:
+            if path.exists() and not quiet:
+                say(f"{name}: what went into it has changed, making it again")
+            _make(name, key, make, path, quiet)
+    return path
+
+
+def clean():
+    """Remove the whole cache directory."""
+    path = directory()
+    if path.exists():
+        remove(path)
+        say(f"removed {path}")
+
+
+def need(tool, why):
+    """Raise LabError unless the command `tool` is on the PATH."""
+    if not shutil.which(tool):
+        raise LabError(f"{tool} is missing, needed to {why}: "
+                       "run tests/lab/setup.sh")

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The one guest image: an initramfs that any kernel of the lab boots with."""
+
+import dataclasses
+import hashlib
+import pathlib
+import re
+import stat
+import subprocess
+import tempfile
+
+from . import LabError, build, cache, kernels, roots, say, suites
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+# Stock modules in the image, with what they depend on.
+STOCK = ("virtio_pci", "virtio_balloon", "virtio_mem", "zram")
+
+# Names that kmod serves; busybox has lesser ones.
+KMOD_NAMES = ("modprobe", "insmod", "rmmod", "lsmod", "modinfo", "depmod")
+
+DIRECTORIES = ("bin", "sbin", "etc", "dev", "proc", "sys", "run", "tmp",
+               "root", "opt", "opt/aeration")
+
+# Where our own modules are in a module tree: depmod prefers it.
+OURS = "updates"
+
+
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """A built image."""
+
+    path: pathlib.Path
+    sha256: str
+
+
+def _newc(name, mode, data, inode):
+    """Return one record of a cpio archive, format newc; all of it fixed."""
+    encoded = name.encode() + b"\0"
+    links = 2 if stat.S_ISDIR(mode) else 1
+    header = b"070701" + b"".join(b"%08x" % field for field in (
+        inode, mode, 0, 0, links, 0, len(data), 0, 0, 0, 0, len(encoded), 0))
+    head = header + encoded
+    return (head + b"\0" * (-len(head) % 4) + data + b"\0" * (-len(data) % 4))
+
+
+def archive(files):
+    """Return a cpio archive of {name: (mode, bytes)}, directories included.
+
+    The same files give the same bytes: sorted, owned by 0:0, dated 0.
+    """
+    names = dict(files)
+    for name in files:
+        for parent in pathlib.PurePath(name).parents:
+            if str(parent) != ".":
+                names.setdefault(str(parent), (stat.S_IFDIR | 0o755, b""))
+    records = [_newc(name, *names[name], inode)
+               for inode, name in enumerate(sorted(names), 1)]
+    records.append(_newc("TRAILER!!!", 0, b"", 0))
+    return b"".join(records)
+
+
+def _file(path, mode=0o644):
+    return stat.S_IFREG | mode, pathlib.Path(path).read_bytes()
+
+
+def _link(target):
+    return stat.S_IFLNK | 0o777, target.encode()
+
+
+def _userland(root):
+    """Return busybox, and kmod with the libraries it is linked to."""
+    files = {name: (stat.S_IFDIR | 0o755, b"") for name in DIRECTORIES}
+    files["init"] = _file(HERE / "init", 0o755)
+    files["agent"] = _file(HERE / "agent", 0o755)
+    applets = subprocess.run([root / "bin/busybox", "--list"], check=True,
+                             stdout=subprocess.PIPE).stdout.decode().split()
+    for applet in applets:
+        files[f"bin/{applet}"] = _link("/bin/busybox")
+    files["bin/busybox"] = _file(root / "bin/busybox", 0o755)
+    for name in KMOD_NAMES:
+        files.pop(f"bin/{name}", None)
+        files[f"sbin/{name}"] = _link("/bin/kmod")
+    files["bin/kmod"] = _file(root / "bin/kmod", 0o755)
+    listing = subprocess.run(
+        [root / roots.LOADER, "--library-path", root / roots.LIBRARIES,
+         "--list", root / "bin/kmod"], check=True,
+        stdout=subprocess.PIPE).stdout.decode()
+    for library in re.findall(r"=> (\S+)", listing):
+        files["lib/" + pathlib.Path(library).name] = _file(library, 0o755)
+    files["lib64/ld-linux-x86-64.so.2"] = _file(root / roots.LOADER, 0o755)
+    return files
+
+
+def _modules(series, tools):
+    """Return the module tree of one kernel, with our modules in it."""
+    which = kernels.kernel(series)
+    tree = kernels.module_files(which, STOCK)
+    for path in build.modules(series):
+        tree[f"{OURS}/{path.name}"] = path.read_bytes()
+    with tempfile.TemporaryDirectory(prefix="aerlab-") as scratch:
+        top = pathlib.Path(scratch) / "lib/modules" / which.version
+        for name, data in tree.items():
+            (top / name).parent.mkdir(parents=True, exist_ok=True)
+            (top / name).write_bytes(data)
+        for name in ("modules.builtin", "modules.builtin.modinfo",
+                     "modules.order"):
+            if (which.modules / name).exists():
+                (top / name).write_bytes((which.modules / name).read_bytes())
+        subprocess.run(roots.command(tools, "bin/kmod", "-b", scratch,
+                                     which.version, name="depmod"), check=True)
+        return {f"lib/modules/{which.version}/{path.relative_to(top)}":
+                _file(path) for path in sorted(top.rglob("*"))
+                if path.is_file()}
+
+
+def _contents(series):
+    tools = roots.root_for(suites.GUEST)
+    files = _userland(tools)
+    for one in series:
+        files.update(_modules(one, tools))
+    for name, path in build.guest_programs().items():
+        mode = 0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644
+        files[f"opt/aeration/{name}"] = _file(path, mode)
+    return files
+
+
+def _inputs(series):
+    """Return a digest of all that goes into an image."""
+    digest = hashlib.sha256()
+    for path in (HERE / "init", HERE / "agent", pathlib.Path(__file__)):
+        digest.update(path.read_bytes())
+    for one in series:
+        which = kernels.kernel(one)
+        digest.update(which.version.encode())
+        digest.update((roots.root_for(one).parent / cache.STAMP).read_bytes())
+        for path in build.modules(one):
+            digest.update(path.name.encode() + path.read_bytes())
+    for name, path in build.guest_programs().items():
+        digest.update(name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def image(series=suites.KERNELS):
+    """Return the Image, building what is missing or out of date in it.
+
+    `series` are the kernels it shall be good for; tests use them all, so
+    that one image is what they test.
+    """
+    kernels.all_kernels(series)
+    variant = "" if tuple(series) == suites.KERNELS else "-" + "-".join(series)
+
+    def make(place):
+        data = archive(_contents(series))
+        (place / "aeration.cpio").write_bytes(data)
+        (place / "sha256").write_text(hashlib.sha256(data).hexdigest(),
+                                      encoding="ascii")
+        say(f"guest image: {len(data) >> 20} MiB")
+
+    place = cache.entry(f"image{variant}", _inputs(series), make, cache.BUILD)
+    path = place / "aeration.cpio"
+    if not path.exists():
+        raise LabError(f"{path} has gone: remove {place} and try again")
+    return Image(path, (place / "sha256").read_text(encoding="ascii"))

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Looks for evidence of trouble in the text of a kernel console."""
+
+import re
+
+# Bits of /proc/sys/kernel/tainted that our modules set by being what they
+# are: out of tree (O) and unsigned (E).
+TAINT_ALLOWED = 1 << 12 | 1 << 13
+
+_EVIDENCE = re.compile("|".join((
+    r"\bWARNING:", r"\bBUG:", r"\bBUG \S+ \(", r"\bOops\b", r"Call Trace:",
+    r"Kernel panic", r"kernel BUG at", r"general protection fault",
+    r"unable to handle", r"invalid opcode:", r"double fault",
+    r"blocked for more than \d+ seconds", r"hung_task:",
+    r"soft lockup", r"[Hh]ard LOCKUP",
+    r"\brcu\b.*\bstall", r"rcu_\w+.*(detected|self-detected).*stall",
+    r"kthread (starved|timer wakeup didn't happen)",
+    r"sleeping function called", r"scheduling while atomic",
+    r"\b(KASAN|KFENCE|KCSAN|KMSAN|UBSAN)\b: ",
+    r"possible (circular|recursive) locking", r"possible irq lock inversion",
+    r"inconsistent lock state", r"suspicious RCU usage",
+    r"bad unlock balance", r"held lock freed", r"Invalid wait context",
+    r"Out of memory: Killed", r"invoked oom-killer",
+    r"[Oo]ut of memory and no killable",
+    r"page allocation failure", r"Bad page (state|map)", r"Bad rss-counter",
+    r"refcount_t: ", r"list_(add|del) corruption", r"[Ss]lab corruption",
+    r"stack-protector:", r"kernel stack overflow", r"segfault at ",
+    r"Unknown symbol", r"disagrees about version of symbol",
+    r"irq \d+: nobody cared", r"DMA-API: ", r"ODEBUG: ",
+    r"sysfs: cannot create duplicate", r"memory leak",
+)))
+
+# Told at boot about the machine, not about us.  The oops-like ones among the
+# mitigation notices all have the mitigation's name in front.
+_BENIGN = re.compile(
+    r"(Spectre V\d|RETBleed|MDS|TAA|MMIO Stale Data|SRSO|ITS|L1TF) ?: +WARNING"
+    r"|kmemleak: Kernel memory leak detector (initialized|disabled)"
+    r"|hung_task: detect")
+
+# "Tainted: G           OE" and, since 6.11, "Tainted: [O]=OOT_MODULE, ...".
+_TAINTED = re.compile(r"Tainted: (.*)")
+_TAINT_FLAGS_ALLOWED = set("GOE")
+
+
+def _bad_taint(line):
+    found = _TAINTED.search(line)
+    if not found:
+        return False
+    flags = re.findall(r"\[(\w)\]=", found[1])
+    if not flags:
+        # Letters in columns, up to the kernel version.
+        flags = re.match(r"[A-Z ]*(?= |$)", found[1])[0].replace(" ", "")
+    return bool(set(flags) - _TAINT_FLAGS_ALLOWED)
+
+
+def scan(text, allow=()):
+    """Return [(line number from 1, line)] of the lines that are evidence.
+
+    A line that one of the regular expressions `allow` finds a match in is
+    excused; only that line is.
+    """
+    excused = [re.compile(pattern) for pattern in allow]
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if _BENIGN.search(line):
+            continue
+        if not _EVIDENCE.search(line) and not _bad_taint(line):
+            continue
+        if not any(pattern.search(line) for pattern in excused):
+            found.append((number, line))
+    return found
+
+
+def panicked(text):
+    """Return whether the kernel said that it gave up."""
+    return "Kernel panic - not syncing" in text

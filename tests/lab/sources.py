@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Pieces of the kernel's source that the headers packages leave out."""
+
+import hashlib
+import lzma
+import os
+import shutil
+import subprocess
+import tarfile
+
+from . import LabError, cache, roots, suites
+
+SOURCE_PACKAGE = "linux-source-6.1"
+ARCHIVE = "usr/src/linux-source-6.1.tar.xz"
+
+# checkpatch finds the other two beside itself.
+CHECKPATCH = ("checkpatch.pl", "spelling.txt", "const_structs.checkpatch")
+
+# Seconds; the package has 130 MB.
+DOWNLOAD_TIMEOUT = 900
+
+
+def _apt(root, *arguments):
+    """Return an apt-get command that works on a root from outside it."""
+    apt = ["apt-get", "-o", f"Dir={root}", "-o", "APT::Sandbox::User=root",
+           "-o", "APT::Architecture=amd64", "-o", "Acquire::Retries=3",
+           "-o", f"Dir::State::status={root}/var/lib/dpkg/status"]
+    methods = "/usr/lib/apt/methods"
+    return [*apt, "-o", f"Dir::Bin::methods={methods}", *arguments]
+
+
+def _extract(archive, place, names):
+    left = {f"scripts/{name}": name for name in names}
+    with lzma.open(archive) as plain, tarfile.open(fileobj=plain,
+                                                   mode="r|") as tar:
+        for member in tar:
+            name = left.pop(member.name.split("/", 1)[-1], None)
+            if name:
+                with open(place / name, "wb") as out:
+                    shutil.copyfileobj(tar.extractfile(member), out)
+                os.chmod(place / name, 0o755)
+            if not left:
+                return
+    raise LabError(f"{archive} has no {', '.join(left)}")
+
+
+def _make(root, place):
+    log = place / "make.log"
+    what = f"fetching {SOURCE_PACKAGE} for checkpatch"
+    roots.logged(_apt(root, "update"), log, DOWNLOAD_TIMEOUT, what, cwd=place)
+    roots.logged(_apt(root, "download", SOURCE_PACKAGE), log,
+                 DOWNLOAD_TIMEOUT, what, cwd=place)
+    package, = place.glob(f"{SOURCE_PACKAGE}_*.deb")
+    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package],
+                          stdout=subprocess.PIPE) as unpack:
+        with tarfile.open(fileobj=unpack.stdout, mode="r|") as tar:
+            for member in tar:
+                if member.name.removeprefix("./") == ARCHIVE:
+                    _extract(tar.extractfile(member), place, CHECKPATCH)
+                    break
+        unpack.kill()
+    package.unlink()
+
+
+def checkpatch():
+    """Return the path of checkpatch.pl, fetching it when needed."""
+    root = roots.root_for(suites.GUEST)
+    key = hashlib.sha256(repr((SOURCE_PACKAGE, CHECKPATCH)).encode())
+    return cache.entry("checkpatch", key.hexdigest(),
+                       lambda place: _make(root, place)) / "checkpatch.pl"

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The lab itself: what it notices, what it keeps, and one boot per kernel."""
+
+import stat
+import threading
+
+import pytest
+
+from lab import LabError, build, cache, channel, image as lab_image, qmp, scan
+from lab import suites
+from lab.channel import CommandError
+from lab.qemu import GuestError, Vm
+
+TROUBLE = (
+    "[    3.1] WARNING: CPU: 0 PID: 1 at mm/page_alloc.c:5 foo+0x1/0x2",
+    "[    3.1] BUG: kernel NULL pointer dereference, address: 0000000000000000",
+    "[    3.1] BUG: sleeping function called from invalid context at a.c:1",
+    "[    3.1] BUG: Bad page state in process sh  pfn:1234",
+    "[    3.1] Oops: 0002 [#1] PREEMPT SMP NOPTI",
+    "[    3.1] Oops: Oops: 0002 [#1] SMP NOPTI",
+    "[    3.1] Call Trace:",
+    "[    3.1] kernel BUG at mm/slub.c:1!",
+    "[    3.1] Kernel panic - not syncing: sysrq triggered crash",
+    "[   44.1] INFO: task sh:44 blocked for more than 30 seconds.",
+    "[   44.1] rcu: INFO: rcu_preempt self-detected stall on CPU",
+    "[   44.1] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
+    "[   44.1] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [sh:1]",
+    "[    3.1] general protection fault, probably for non-canonical address",
+    "[    3.1] refcount_t: underflow; use-after-free.",
+    "[    3.1] WARNING: possible circular locking dependency detected",
+    "[    3.1] UBSAN: array-index-out-of-bounds in a.c:1:2",
+    "[    3.1] Out of memory: Killed process 12 (sh) total-vm:1kB",
+    "[    3.1] sh: page allocation failure: order:9, mode:0x1",
+    "[    3.1] CPU: 0 PID: 1 Comm: sh Tainted: G        W  OE      6.1.0 #1",
+    "[    3.1] CPU: 0 UID: 0 PID: 1 Comm: sh Tainted: [W]=WARN, [O]=OOT_MODULE",
+    "[    3.1] list_del corruption. prev->next should be 0",
+    "[    3.1] aeration: Unknown symbol foo (err -2)",
+    "[    3.1] sh[31]: segfault at 0 ip 0 sp 0 error 4 in busybox[0+1]",
+)
+
+NO_TROUBLE = (
+    "[    0.0] Linux version 6.1.0 (gcc-12) #1 SMP PREEMPT_DYNAMIC",
+    "[    0.1] aeration: loading out-of-tree module taints kernel.",
+    "[    0.1] aeration: module verification failed: signature and/or "
+    "required key missing - tainting kernel",
+    "[    0.1] CPU: 0 PID: 1 Comm: sh Tainted: G           OE      6.1.0-56 #1",
+    "[    0.1] CPU: 1 UID: 0 Comm: sh Tainted: [O]=OOT_MODULE, "
+    "[E]=UNSIGNED_MODULE",
+    "[    0.1] Spectre V2 : WARNING: Unprivileged eBPF is enabled with eIBRS",
+    "[    0.1] Warning: unable to open an initial console.",
+    "[    0.1] debug: bugs and oopsla are words",
+    "[    0.1] rcu: \tRCU restricting CPUs from NR_CPUS=8192 to nr_cpu_ids=2.",
+    "[    0.1] clocksource: timekeeping watchdog: Marking tsc as unstable",
+)
+
+
+@pytest.mark.parametrize("line", TROUBLE)
+def test_scan_finds(line):
+    """Each kind of trouble is found, with the number of its line."""
+    assert scan.scan(f"fine\n{line}\nfine\n") == [(2, line)]
+
+
+@pytest.mark.parametrize("line", NO_TROUBLE)
+def test_scan_passes(line):
+    """What every good boot prints is no evidence."""
+    assert scan.scan(line) == []
+
+
+def test_scan_allow_excuses_one_line_only():
+    """`allow` excuses the lines it matches and no others."""
+    assert scan.scan("\n".join(TROUBLE[:3]), [r"mm/page_alloc\.c:5"]) == [
+        (2, TROUBLE[1]), (3, TROUBLE[2])]
+
+
+def test_cache_makes_once_and_again_when_the_key_changes(tmp_path):
+    """An entry is made once for a key, and anew for another."""
+    made = []
+
+    def make(place):
+        made.append(place)
+        (place / "it").write_text(str(len(made)), encoding="ascii")
+
+    for _ in range(2):
+        path = cache.entry("e", "one", make, tmp_path)
+        assert (path / "it").read_text(encoding="ascii") == "1"
+    path = cache.entry("e", "two", make, tmp_path)
+    assert (path / "it").read_text(encoding="ascii") == "2"
+    assert len(made) == 2
+
+
+def test_cache_does_not_use_what_is_half_made(tmp_path):
+    """A maker that fails leaves no entry; the next one starts clean."""
+    def fail(place):
+        (place / "junk").write_text("", encoding="ascii")
+        raise LabError("no network")
+
+    with pytest.raises(LabError, match="no network"):
+        cache.entry("e", "key", fail, tmp_path)
+    assert not (tmp_path / "e").exists()
+    path = cache.entry("e", "key", lambda place: None, tmp_path)
+    assert [one.name for one in path.iterdir()] == [cache.STAMP]
+    (path / cache.STAMP).unlink()	# as if it had been cut off in the end
+    path = cache.entry("e", "key", lambda place: (place / "new").mkdir(),
+                       tmp_path)
+    assert (path / "new").is_dir()
+
+
+def test_cache_is_locked(tmp_path):
+    """Several that want an entry at once get one that was made once."""
+    made, gate = [], threading.Barrier(4)
+
+    def make(place):
+        made.append(place)
+
+    def ask():
+        gate.wait()
+        cache.entry("e", "key", make, tmp_path)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+
+
+def test_remove_does_not_follow_links(tmp_path):
+    """Removing a tree leaves alone what its links point to."""
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/link").symlink_to(tmp_path / "kept")
+    cache.remove(tmp_path / "tree")
+    assert [one.name for one in tmp_path.iterdir()] == ["kept"]
+    assert cache.mounts_under("/proc")
+
+
+def test_cache_directory(monkeypatch):
+    """The variables say where the cache is, in this order."""
+    monkeypatch.setenv("XDG_CACHE_HOME", "/x")
+    monkeypatch.setenv("AERATION_CACHE", "/a")
+    assert str(cache.directory()) == "/a"
+    monkeypatch.delenv("AERATION_CACHE")
+    assert str(cache.directory()) == "/x/aeration"
+
+
+def test_qmp_lines():
+    """Objects come out whole, however the bytes arrive."""
+    lines = qmp.Lines()
+    data = b'{"return": {}}\r\n{"event": "STOP"}\r\n'
+    got = []
+    for byte in data:
+        got += lines.feed(bytes([byte]))
+    assert got == [{"return": {}}, {"event": "STOP"}]
+    assert qmp.Lines().feed(data) == got
+
+
+def test_escape_is_one_plain_line():
+    """A command of any characters becomes one line of plain ASCII."""
+    line = channel.escape("echo 'a\\b'\n\té")
+    assert line == rb"echo 'a\0134b'\0012\0011\0303\0251"
+
+
+def test_archive_is_deterministic():
+    """The same files give the same archive, with their directories in it."""
+    files = {"b/c": (stat.S_IFREG | 0o644, b"text"),
+             "a": (stat.S_IFLNK | 0o777, b"b/c")}
+    one = lab_image.archive(files)
+    assert one == lab_image.archive(dict(reversed(files.items())))
+    assert one.startswith(b"070701") and one.endswith(b"TRAILER!!!\0\0\0\0")
+    assert b"00b\0" in one
+
+
+def test_complaints_are_ours():
+    """Messages about the kernel's headers are not ours; ours are kept."""
+    ours = ("core/pacer.c:3:5: warning: unused variable",
+            "/build/x/core/a.c:1:2: error: bad type",
+            "WARNING: modpost: missing MODULE_LICENSE()")
+    theirs = ("/usr/src/linux-headers-6.1/include/a.h:1:1: warning: cast",
+              "./include/linux/a.h:1:1: error: bad", "  CC [M]  core/pacer.o",
+              "warning: the compiler differs from the one used to build")
+    assert build.complaints("\n".join(theirs + ours)).splitlines() == [
+        *ours]
+
+
+def test_unknown_kernel_is_named():
+    """Asking for a kernel that is not there says which are."""
+    with pytest.raises(LabError, match="6.12"):
+        suites.suite("2.6")
+
+
+def test_boot(kernel, image):
+    """A guest boots, is the right kernel, answers, and powers off clean."""
+    assert image.path.is_file()
+    with Vm(kernel, f"lab-{kernel}") as vm:
+        assert vm.run("uname -r").out.startswith(f"{kernel}.")
+        assert vm.run("exit 3", check=False).rc == 3
+        with pytest.raises(CommandError, match="status 1 of: false"):
+            vm.run("false")
+        tricky = "a'b\"c\\d $e\n\té%s\n"
+        vm.push("/tmp/f", tricky.encode())
+        assert vm.read("/tmp/f") == tricky.encode()
+        large = bytes(range(256)) * 40
+        vm.push("/tmp/g", large)
+        assert vm.read("/tmp/g") == large
+        job = vm.start("echo one; sleep 1; echo two; exit 4")
+        assert job.running()
+        result = job.wait(check=False)
+        assert (result.out, result.rc) == ("one\ntwo\n", 4)
+        job = vm.start("sleep 1000")
+        job.kill()
+        assert job.wait(check=False).rc == 137
+        with pytest.raises(GuestError, match="a miracle"):
+            vm.wait_until(lambda: False, "a miracle", 0.1)
+        with pytest.raises(GuestError, match="took more than"):
+            vm.run("sleep 2", timeout=0.1)
+        assert vm.run("echo again").out == "again\n"
+        assert vm.qmp("query-status")["status"] == "running"
+        with pytest.raises(qmp.QmpError):
+            vm.qmp("qom-get", path="/nonsense", property="x")
+        assert vm.rss() > 64 << 20 and len(vm.samples) > 1
+        vm.run("test -e /sys/bus/virtio/devices/virtio0")
+        assert "virtio_balloon" not in vm.run("lsmod").out
+
+
+@pytest.mark.parametrize("machine", ("pc", "q35"))
+def test_balloon_unplugs(kernel, machine):
+    """The stock driver binds the balloon; the balloon can be unplugged."""
+    with Vm(kernel, f"lab-unplug-{kernel}-{machine}", machine=machine) as vm:
+        vm.run("modprobe virtio_balloon")
+        vm.run("test -e /sys/bus/virtio/drivers/virtio_balloon/virtio0")
+        vm.qmp("device_del", id="balloon0")
+        vm.wait_event("DEVICE_DELETED", 60,
+                      lambda data: data.get("device") == "balloon0")
+        vm.run("test ! -e /sys/bus/virtio/drivers/virtio_balloon/virtio0")
+
+
+def test_panic_fails_at_once(kernel):
+    """A panic ends the wait for a command, long before its timeout."""
+    with pytest.raises(GuestError, match="panicked"):
+        with Vm(kernel, f"lab-panic-{kernel}") as vm:
+            vm.run("echo c > /proc/sysrq-trigger", timeout=3600)
+
+
+def test_console_evidence_fails(kernel):
+    """What the kernel complains about fails a test that saw nothing else."""
+    complaint = "echo 'BUG: made up by the lab' > /dev/kmsg"
+    with pytest.raises(GuestError, match="evidence.*\n.*made up by the lab"):
+        with Vm(kernel, f"lab-evidence-{kernel}") as vm:
+            vm.run(complaint)
+    with Vm(kernel, f"lab-allow-{kernel}", allow=["made up"]) as vm:
+        vm.run(complaint)
+
+
+def test_qemu_that_ends_is_noticed(kernel):
+    """QEMU ending on its own is a failure that says what QEMU said."""
+    with pytest.raises(GuestError, match="no-such-device"):
+        with Vm(kernel, "lab-no-qemu", extra=["-device", "no-such-device"]):
+            pass
+    with pytest.raises(GuestError, match="QEMU ended"):
+        with Vm(kernel, "lab-reboot") as vm:
+            vm.run("reboot -f", timeout=3600)

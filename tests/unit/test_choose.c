@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Which backend may run: the rule of the one authority, case by case. */
+#include <string.h>
+#include "choose.h"
+#include "ktap.h"
+
+#define ALL	((1U << AERATOR_KINDS) - 1)
+
+static void names_both_ways(void)
+{
+	enum aerator_kind kind;
+
+	for (kind = 0; kind <= AERATOR_NONE; kind++)
+		EXPECT_EQ(choose_parse(choose_name(kind)), kind);
+	EXPECT_EQ(choose_parse("virtio\n"), AERATOR_VIRTIO);
+	EXPECT_EQ(choose_parse("virtio\n\n"), -1);
+	EXPECT_EQ(choose_parse("virti"), -1);
+	EXPECT_EQ(choose_parse("virtio2"), -1);
+	EXPECT_EQ(choose_parse("VIRTIO"), -1);
+	EXPECT_EQ(choose_parse(""), -1);
+	EXPECT_EQ(choose_parse("\n"), -1);
+}
+
+static void auto_takes_what_fits(void)
+{
+	struct choose_facts f = { .requested = AERATOR_AUTO, .present = ALL };
+
+	EXPECT_EQ(choose_backend(&f), AERATOR_VIRTIO);
+	f.on_xen = true;
+	EXPECT_EQ(choose_backend(&f), AERATOR_XEN);
+	f.on_xen = false;
+	f.on_hyperv = true;
+	EXPECT_EQ(choose_backend(&f), AERATOR_HYPERV);
+	f.on_hyperv = false;
+	f.present = 1U << AERATOR_LOOP;
+	EXPECT_EQ(choose_backend(&f), AERATOR_NONE);
+	EXPECT(strstr(choose_against(&f, AERATOR_LOOP), "by name"));
+	EXPECT(strstr(choose_against(&f, AERATOR_VIRTIO), "no device"));
+}
+
+/* In a Xen domain an outer host's balloon is never used, however it is asked. */
+static void never_virtio_under_xen(void)
+{
+	struct choose_facts f = { .on_xen = true, .present = ALL };
+
+	for (f.requested = 0; f.requested <= AERATOR_NONE; f.requested++)
+		EXPECT(choose_backend(&f) != AERATOR_VIRTIO);
+	f.requested = AERATOR_VIRTIO;
+	EXPECT_EQ(choose_backend(&f), AERATOR_NONE);
+	EXPECT(strstr(choose_forbids(&f, AERATOR_VIRTIO), "Xen domain"));
+}
+
+static void nothing_in_a_confidential_guest(void)
+{
+	struct choose_facts f = { .confidential = true, .present = ALL };
+
+	for (f.requested = 0; f.requested <= AERATOR_NONE; f.requested++) {
+		f.on_xen = f.requested & 1;
+		EXPECT_EQ(choose_backend(&f), AERATOR_NONE);
+	}
+	EXPECT(strstr(choose_forbids(&f, AERATOR_LOOP), "confidential"));
+}
+
+static void by_name_means_that_one(void)
+{
+	struct choose_facts f = { .present = ALL };
+
+	f.requested = AERATOR_LOOP;
+	EXPECT_EQ(choose_backend(&f), AERATOR_LOOP);
+	EXPECT(strstr(choose_against(&f, AERATOR_VIRTIO), "by name"));
+	f.requested = AERATOR_XEN;
+	EXPECT_EQ(choose_backend(&f), AERATOR_NONE);
+	f.requested = AERATOR_NONE;
+	EXPECT_EQ(choose_backend(&f), AERATOR_NONE);
+}
+
+static void a_failed_device_is_not_used(void)
+{
+	struct choose_facts f = { .requested = AERATOR_AUTO, .present = ALL,
+				  .failed = 1U << AERATOR_VIRTIO };
+
+	EXPECT_EQ(choose_backend(&f), AERATOR_NONE);
+	EXPECT(strstr(choose_against(&f, AERATOR_VIRTIO), "failed"));
+}
+
+/* Whatever is chosen has nothing against it, and everything else has. */
+static void chosen_and_refused_agree(void)
+{
+	unsigned int bits;
+
+	for (bits = 0; bits < 1U << 11; bits++) {
+		struct choose_facts f = {
+			.on_xen = bits & 1,
+			.on_hyperv = bits & 2,
+			.confidential = bits & 4,
+			.present = bits >> 3 & 15,
+			.failed = bits >> 7 & 15,
+		};
+		enum aerator_kind kind, chosen;
+
+		for (f.requested = 0; f.requested <= AERATOR_NONE;
+		     f.requested++) {
+			chosen = choose_backend(&f);
+			if (chosen != AERATOR_NONE)
+				EXPECT(!choose_against(&f, chosen));
+			else
+				for (kind = 0; kind < AERATOR_KINDS; kind++)
+					EXPECT(choose_against(&f, kind));
+		}
+	}
+}
+
+int main(void)
+{
+	RUN(names_both_ways);
+	RUN(auto_takes_what_fits);
+	RUN(never_virtio_under_xen);
+	RUN(nothing_in_a_confidential_guest);
+	RUN(by_name_means_that_one);
+	RUN(a_failed_device_is_not_used);
+	RUN(chosen_and_refused_agree);
+	return ktap_end();
+}

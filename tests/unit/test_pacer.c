@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The pacer: a windowed minimum, checked against one that remembers everything. */
+#include <string.h>
+#include "ktap.h"
+#include "pacer.h"
+
+#define W	1000
+#define STEP	4096
+#define ROUNDS	300
+#define SAMPLES	2000
+
+static void nothing_before_a_whole_window(void)
+{
+	struct pacer p;
+	u64 t, first = 0;
+
+	pacer_init(&p, 5000, W, 0, STEP);
+	for (t = 5000; t < 9000 && !first; t += pacer_period_ms(&p)) {
+		pacer_sample(&p, t, 100000);
+		if (pacer_surplus(&p))
+			first = t;
+	}
+	EXPECT(first >= 5000 + W);
+	EXPECT(first <= 5000 + W + 2 * W / PACER_SLOTS + 2);
+	EXPECT_EQ(pacer_surplus(&p), 100000);
+}
+
+static void memory_taken_within_the_window_is_no_surplus(void)
+{
+	struct pacer p;
+	u64 t;
+
+	/* Freed and taken again every 400 ms. */
+	pacer_init(&p, 0, W, 0, STEP);
+	for (t = 0; t < 20000; t += pacer_period_ms(&p)) {
+		pacer_sample(&p, t, t / 400 % 2 ? 150000 : 20000);
+		EXPECT(pacer_surplus(&p) <= 20000);
+	}
+	EXPECT_EQ(pacer_surplus(&p), 20000);
+}
+
+static void a_fall_counts_at_once(void)
+{
+	struct pacer p;
+	u64 t;
+
+	pacer_init(&p, 0, W, 0, STEP);
+	for (t = 0; t < 5000; t += 50)
+		pacer_sample(&p, t, 100000);
+	EXPECT_EQ(pacer_surplus(&p), 100000);
+	pacer_sample(&p, t, 300);
+	EXPECT_EQ(pacer_surplus(&p), 300);
+	EXPECT_EQ(pacer_surplus_now(&p), 300);
+}
+
+static void the_reserve_stays(void)
+{
+	struct pacer p;
+	u64 t;
+
+	pacer_init(&p, 0, W, 4000, STEP);
+	for (t = 0; t < 5000; t += 50)
+		pacer_sample(&p, t, 10000);
+	EXPECT_EQ(pacer_surplus(&p), 6000);
+	pacer_set_reserve(&p, 10001);
+	EXPECT_EQ(pacer_surplus(&p), 0);
+	EXPECT_EQ(pacer_surplus_now(&p), 0);
+}
+
+static void a_window_of_nothing_is_at_once(void)
+{
+	struct pacer p;
+
+	pacer_init(&p, 0, 0, 100, STEP);
+	pacer_sample(&p, 0, 5000);
+	EXPECT_EQ(pacer_surplus(&p), 4900);
+	pacer_sample(&p, 0, 50);
+	EXPECT_EQ(pacer_surplus(&p), 0);
+}
+
+/* Nobody looked for a long time: what rose meanwhile has to wait a window. */
+static void a_gap_is_not_a_window(void)
+{
+	struct pacer p;
+	u64 t;
+
+	pacer_init(&p, 0, W, 0, STEP);
+	for (t = 0; t < 5000; t += 50)
+		pacer_sample(&p, t, 1000);
+	pacer_sample(&p, 900000, 80000);
+	EXPECT_EQ(pacer_surplus(&p), 1000);
+	for (t = 900050; t <= 900000 + W - 50; t += 50) {
+		pacer_sample(&p, t, 80000);
+		EXPECT_EQ(pacer_surplus(&p), 1000);
+	}
+	for (; t < 900000 + 2 * W; t += 50)
+		pacer_sample(&p, t, 80000);
+	EXPECT_EQ(pacer_surplus(&p), 80000);
+}
+
+static void a_clock_that_stands_or_goes_back(void)
+{
+	struct pacer p;
+	int i;
+
+	pacer_init(&p, 5000, W, 0, STEP);
+	for (i = 0; i < 100; i++)
+		pacer_sample(&p, 5000 - i, 100000);
+	EXPECT_EQ(pacer_surplus(&p), 0);
+	EXPECT(!pacer_settled(&p, 0));
+}
+
+static void settled_after_two_windows_without_a_step(void)
+{
+	struct pacer p;
+	u64 t;
+
+	pacer_init(&p, 0, W, 0, STEP);
+	for (t = 0; t <= 2 * W; t += 50) {
+		pacer_sample(&p, t, 100000 + t % 3);
+		EXPECT(!pacer_settled(&p, t));
+	}
+	pacer_sample(&p, t, 100000);
+	EXPECT(pacer_settled(&p, t));
+	EXPECT(!pacer_moved(&p, 100000 + STEP - 1));
+	EXPECT(!pacer_moved(&p, 100000 - STEP + 1));
+	EXPECT(pacer_moved(&p, 100000 + STEP));
+	EXPECT(pacer_moved(&p, 100000 - STEP));
+	pacer_sample(&p, t, 100000 - STEP);
+	EXPECT(!pacer_settled(&p, t));
+}
+
+/* Many small moves in one direction are a move. */
+static void a_drip_is_noticed(void)
+{
+	struct pacer p;
+	u64 t, noticed = 0;
+
+	pacer_init(&p, 0, W, 0, STEP);
+	pacer_sample(&p, 0, 100000);
+	for (t = 1; t < 100 && !noticed; t++)
+		if (pacer_moved(&p, 100000 - 100 * t))
+			noticed = t;
+	EXPECT_EQ(noticed, (STEP + 99) / 100);
+}
+
+static void budgets(void)
+{
+	EXPECT_EQ(pacer_budget(1000, 0, 5000), 1000);
+	EXPECT_EQ(pacer_budget(1000, 400, 5000), 600);
+	EXPECT_EQ(pacer_budget(1000, 400, 50), 50);
+	EXPECT_EQ(pacer_budget(1000, 1000, 5000), 0);
+	EXPECT_EQ(pacer_budget(1000, 2000, 5000), 0);
+	EXPECT_EQ(pacer_budget(0, 0, 5000), 0);
+	EXPECT(!pacer_fits(0, 0));
+	EXPECT(!pacer_fits(0, 10));
+	EXPECT(!pacer_fits(4, 10));
+	EXPECT(pacer_fits(5, 10));
+	EXPECT(!pacer_fits(5, 11));
+	EXPECT(pacer_fits(6, 11));
+	EXPECT(pacer_fits(~0UL, ~0UL));
+}
+
+static void periods_have_bounds(void)
+{
+	struct pacer p;
+	u32 window;
+
+	for (window = 0; window <= PACER_WINDOW_MAX_MS; window++) {
+		pacer_init(&p, 0, window, 0, STEP);
+		EXPECT(pacer_period_ms(&p) >= PACER_PERIOD_MIN_MS);
+		EXPECT(pacer_period_ms(&p) <= PACER_PERIOD_MAX_MS);
+		EXPECT(p.slot_ms * PACER_SLOTS >= window);
+	}
+}
+
+/* The lowest sample of the last @window ms, and the one in force before it. */
+static unsigned long lowest(const u64 *t, const unsigned long *free, int last,
+			    u64 window)
+{
+	unsigned long low = free[last];
+	int i;
+
+	for (i = last; i >= 0; i--) {
+		if (free[i] < low)
+			low = free[i];
+		if (t[i] + window <= t[last])
+			return low;
+	}
+	return 0;
+}
+
+/* Random traces: never more than the window allows, always what it surely does. */
+static void random_traces(void)
+{
+	static unsigned long free[SAMPLES];
+	static u64 t[SAMPLES];
+	int round, i;
+
+	for (round = 0; round < ROUNDS; round++) {
+		u32 window = 1 + ktap_random() % 5000;
+		unsigned long level = ktap_random() % 1000000;
+		u64 now = ktap_random() % 100000;
+		struct pacer p;
+
+		pacer_init(&p, now, window, 0, STEP);
+		for (i = 0; i < SAMPLES; i++) {
+			now += ktap_random() % (window / 4 + 2);
+			if (!(ktap_random() % 40))
+				level = ktap_random() % 1000000;
+			t[i] = now;
+			free[i] = level;
+			pacer_sample(&p, now, level);
+			EXPECT(pacer_surplus(&p) <=
+			       lowest(t, free, i, window));
+			EXPECT(pacer_surplus(&p) >=
+			       lowest(t, free, i,
+				      (PACER_SLOTS + 2) * p.slot_ms));
+		}
+	}
+}
+
+int main(void)
+{
+	RUN(nothing_before_a_whole_window);
+	RUN(memory_taken_within_the_window_is_no_surplus);
+	RUN(a_fall_counts_at_once);
+	RUN(the_reserve_stays);
+	RUN(a_window_of_nothing_is_at_once);
+	RUN(a_gap_is_not_a_window);
+	RUN(a_clock_that_stands_or_goes_back);
+	RUN(settled_after_two_windows_without_a_step);
+	RUN(a_drip_is_noticed);
+	RUN(budgets);
+	RUN(periods_have_bounds);
+	RUN(random_traces);
+	return ktap_end();
+}
