@@ -63,21 +63,20 @@ void pacer_set_reserve(struct pacer *p, unsigned long reserve)
 }
 
 /*
- * Start the slots between the newest one and @slot. Nobody looked during the
- * ones that were skipped: the lower of the samples on either side stands for
- * them.
+ * Start the slots after the newest one, up to @slot. Nobody looked since the
+ * last sample, in the early part of @slot either: the lower of the samples on
+ * either side stands for them.
  */
 static void advance(struct pacer *p, u64 slot, unsigned long free)
 {
 	unsigned long unseen = smaller(p->free, free);
-	u64 skipped = slot - p->newest - 1;
+	u64 started = slot - p->newest;
 	u64 i;
 
-	if (skipped > PACER_RING)
-		skipped = PACER_RING;
-	for (i = 1; i <= skipped; i++)
+	if (started > PACER_RING)
+		started = PACER_RING;
+	for (i = 0; i < started; i++)
 		p->low[(slot - i) % PACER_RING] = unseen;
-	p->low[slot % PACER_RING] = free;
 	p->newest = slot;
 }
 

@@ -51,6 +51,12 @@ def image():
     return lab_image.image()
 
 
+def pytest_sessionfinish(session, exitstatus):
+    """Keep the exit status for the verdict."""
+    session.config.lab_cut_short = exitstatus in (
+        pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config):
     """Print the verdict: the last line, alone on it."""
@@ -59,8 +65,11 @@ def pytest_unconfigure(config):
         return
     count = {name: len(reporter.stats.get(name, ())) for name in
              ("passed", "failed", "error", "skipped", "xfailed", "xpassed")}
-    line = (f"{count['passed'] + count['xpassed']} passed, "
-            f"{count['failed'] + count['error']} failed")
+    failed = count["failed"] + count["error"]
+    if getattr(config, "lab_cut_short", False):
+        # What did not get to run has not passed.
+        failed = max(failed, 1)
+    line = f"{count['passed'] + count['xpassed']} passed, {failed} failed"
     skipped = count["skipped"] + count["xfailed"]
     if skipped:
         line += f", {skipped} skipped"

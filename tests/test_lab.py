@@ -234,6 +234,15 @@ def test_balloon_unplugs(kernel, machine):
         vm.run("test ! -e /sys/bus/virtio/drivers/virtio_balloon/virtio0")
 
 
+def test_sleeps_and_wakes(kernel):
+    """A guest comes back from S3, and its command channel with it."""
+    with Vm(kernel, f"lab-sleep-{kernel}", pvh=False,
+            share_memory=True) as vm:
+        for _ in range(2):
+            vm.suspend()
+            assert vm.run("echo back").out == "back\n"
+
+
 def test_panic_fails_at_once(kernel):
     """A panic ends the wait for a command, long before its timeout."""
     with pytest.raises(GuestError, match="panicked"):

@@ -4,7 +4,7 @@
 #include <asm/byteorder.h>
 #else
 #include <errno.h>
-#include <asm/byteorder_shim.h>
+#include <byteorder_shim.h>
 #endif
 #include "hints.h"
 

@@ -6,11 +6,11 @@
 
 ktap_start
 if [ "$1" = loop ]; then
-	modprobe aeration backend=loop window_ms=0 reserve_mb=0 order=5
-	modprobe aeration_loop capacity=4
+	modprobe aeration backend=loop window_ms=0 reserve_mb=0
+	modprobe aeration_loop capacity=1
 	check "the test device runs" is $S/backend loop
-	check "on small blocks" is $S/order 5
-	"$HERE/integrity" 10000 240 512 128 >/tmp/integrity.out
+	check "with one block in a batch" is $S/capacity 1
+	"$HERE/integrity" 10000 300 1200 2048 >/tmp/integrity.out
 	result=$?
 	batches=10000
 else
