@@ -5,21 +5,32 @@
  *
  *	integrity BATCHES SECONDS MIB SLOT_KIB
  *
+ * Two processes share MIB. One frees many slots, has the core flush them, and
+ * fills them again, so that many batches fly; the other takes and frees slots at
+ * random all the while, so that they fly through moving memory.
+ *
  * Goes on until the core has delivered BATCHES more batches; it is a failure if
  * that takes more than SECONDS. Prints words checked and mismatches, exits 0
  * only if enough batches flew and no word was wrong.
  */
+#include <fcntl.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
+#define FLUSH_FILE	"/sys/kernel/aeration/flush"
 #define BATCHES_FILE	"/sys/kernel/aeration/stats/batches"
 #define MIB		(1UL << 20)
 #define HUGE_BYTES	(2 * MIB)
-#define STEPS_PER_LOOK	64
+#define BURST		64	/* slots freed between two flushes */
+#define MOVER_SHARE	4	/* part of the memory that moves at random */
+#define MOVER_PAUSE_US	2000	/* leaves the other process time to flush */
 #define REPORTED_BAD	10
 
 /* Odd and wide, so that each turn differs from the others in many bits. */
@@ -114,7 +125,7 @@ static uint64_t batches(void)
 }
 
 /* Huge pages only for slots of whole ones: a part of one is not freed alone. */
-static char *arena(size_t bytes, size_t slot_bytes)
+static char *map_arena(size_t bytes, size_t slot_bytes)
 {
 	char *p = mmap(NULL, bytes + HUGE_BYTES, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -129,25 +140,108 @@ static char *arena(size_t bytes, size_t slot_bytes)
 	return p;
 }
 
-/* One turn: a slot that is free is filled, one that is not is checked and freed. */
-static void step(struct slot *slots, size_t count, size_t bytes)
+struct arena {
+	struct slot *slots;
+	size_t count, slot_bytes;
+};
+
+static struct arena make_arena(size_t bytes, size_t slot_bytes)
 {
-	struct slot *s = &slots[random_word() % count];
+	struct arena a = { .count = bytes / slot_bytes,
+			   .slot_bytes = slot_bytes };
+	char *base = map_arena(bytes, slot_bytes);
+	size_t i;
+
+	a.slots = calloc(a.count, sizeof(*a.slots));
+	if (!a.slots) {
+		perror("integrity: calloc");
+		exit(1);
+	}
+	for (i = 0; i < a.count; i++)
+		a.slots[i].words = (uint64_t *)(base + i * slot_bytes);
+	return a;
+}
+
+/* A slot that is free is filled, one that is not is checked and freed. */
+static void turn_slot(struct arena *a, size_t i)
+{
 	static uint64_t turn;
 
-	if (s->turn)
-		release(s, bytes);
+	if (a->slots[i].turn)
+		release(&a->slots[i], a->slot_bytes);
 	else
-		fill(s, bytes, (turn += TURN_STEP));
+		fill(&a->slots[i], a->slot_bytes, turn += TURN_STEP);
+}
+
+static void check_all(struct arena *a)
+{
+	size_t i;
+
+	for (i = 0; i < a->count; i++)
+		if (a->slots[i].turn)
+			check(&a->slots[i], a->slot_bytes);
+}
+
+static volatile sig_atomic_t stop;
+
+static void on_term(int sig)
+{
+	(void)sig;
+	stop = 1;
+}
+
+/* The process that moves memory at random until it is told to stop. */
+static int mover(size_t bytes, size_t slot_bytes)
+{
+	struct arena a = make_arena(bytes, slot_bytes);
+
+	while (!stop && !bad) {
+		turn_slot(&a, random_word() % a.count);
+		usleep(MOVER_PAUSE_US);
+	}
+	check_all(&a);
+	printf("# mover: %llu words checked, %llu wrong\n",
+	       (unsigned long long)checked, (unsigned long long)bad);
+	fflush(stdout);
+	return !!bad;
+}
+
+/* Somebody else's flush may be cut short by an error; ours is tried again. */
+static void flush_core(void)
+{
+	int fd = open(FLUSH_FILE, O_WRONLY);
+
+	if (fd < 0) {
+		perror("integrity: " FLUSH_FILE);
+		exit(1);
+	}
+	if (write(fd, "1", 1) != 1)
+		perror("# integrity: flush");
+	close(fd);
+}
+
+/* Free a run of slots, let them be reported, fill them again. */
+static void burst(struct arena *a, size_t *where)
+{
+	size_t first = *where, i;
+
+	for (i = 0; i < BURST; i++)
+		if (a->slots[(first + i) % a->count].turn)
+			turn_slot(a, (first + i) % a->count);
+	flush_core();
+	for (i = 0; i < BURST; i++)
+		turn_slot(a, (first + i) % a->count);
+	*where = (first + BURST) % a->count;
 }
 
 int main(int argc, char **argv)
 {
 	uint64_t goal, start, flown = 0;
-	size_t total, bytes, count, i;
-	struct slot *slots;
+	size_t bytes, slot_bytes, where = 0;
+	int status = 0;
+	struct arena a;
 	time_t end;
-	char *base;
+	pid_t child;
 
 	if (argc != 5) {
 		fprintf(stderr,
@@ -156,27 +250,29 @@ int main(int argc, char **argv)
 	}
 	goal = strtoull(argv[1], NULL, 0);
 	end = time(NULL) + (time_t)strtoul(argv[2], NULL, 0);
-	total = strtoul(argv[3], NULL, 0) * MIB;
-	bytes = strtoul(argv[4], NULL, 0) * 1024;
-	count = total / bytes;
-	base = arena(total, bytes);
-	slots = calloc(count, sizeof(*slots));
-	if (!slots)
-		return 1;
-	for (i = 0; i < count; i++)
-		slots[i].words = (uint64_t *)(base + i * bytes);
+	bytes = strtoul(argv[3], NULL, 0) * MIB;
+	slot_bytes = strtoul(argv[4], NULL, 0) * 1024;
 
+	signal(SIGTERM, on_term);
+	child = fork();
+	if (child < 0) {
+		perror("integrity: fork");
+		return 1;
+	}
+	if (!child)
+		return mover(bytes / MOVER_SHARE, slot_bytes);
+
+	a = make_arena(bytes - bytes / MOVER_SHARE, slot_bytes);
 	start = batches();
 	while (flown < goal && time(NULL) < end && !bad) {
-		for (i = 0; i < STEPS_PER_LOOK; i++)
-			step(slots, count, bytes);
+		burst(&a, &where);
 		flown = batches() - start;
 	}
-	for (i = 0; i < count; i++)
-		if (slots[i].turn)
-			check(&slots[i], bytes);
+	check_all(&a);
+	kill(child, SIGTERM);
+	waitpid(child, &status, 0);
 	printf("# %llu batches, %llu words checked, %llu wrong\n",
 	       (unsigned long long)flown, (unsigned long long)checked,
 	       (unsigned long long)bad);
-	return bad || flown < goal;
+	return bad || flown < goal || status;
 }

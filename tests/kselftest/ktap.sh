@@ -3,6 +3,7 @@
 # KTAP for the guest's shell, and what every script here needs. Sourced.
 
 S=/sys/kernel/aeration
+# shellcheck disable=SC2034	# used by those who source this
 P=/sys/module/aeration/parameters
 KTAP_NR=0
 KTAP_BAD=0

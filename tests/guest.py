@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What several tests do with a guest."""
+
+import contextlib
+import pathlib
+import tempfile
+
+from lab.qemu import Vm
+from lab.vhost_balloon import VhostBalloon
+
+SYSFS = "/sys/kernel/aeration"
+MIB = 1 << 20
+
+# Part of the surplus that has to come back.
+SHARE = 0.95
+
+# Seconds to wait for what should be there within one or two.
+SOON = 60
+
+
+def value(vm, name):
+    """Return the content of a file in the core's sysfs folder."""
+    return vm.run(f"cat {SYSFS}/{name}").out.strip()
+
+
+def stat(vm, name):
+    """Return a counter of the core."""
+    return int(value(vm, f"stats/{name}"))
+
+
+def wait_value(vm, name, wanted, timeout=SOON):
+    """Wait until a file in the core's sysfs folder holds `wanted`."""
+    vm.wait_until(lambda: value(vm, name) == wanted,
+                  f"{name} to be {wanted!r}", timeout)
+
+
+def said(vm, text):
+    """Fail unless the kernel log has `text`."""
+    assert text in vm.kernel_log(), f"the kernel log does not say {text!r}"
+
+
+def touch_and_free(vm, mib=256, seconds=1):
+    """Have memory used, and free again, that was not reported yet."""
+    vm.run(f"/opt/aeration/memwork churn {mib} {seconds}")
+
+
+def hold(vm, mib):
+    """Touch memory and keep it; return the job and its pid in the guest."""
+    job = vm.start(f"exec /opt/aeration/memwork hold {mib}")
+    vm.wait_until(lambda: "touched" in job.output(),
+                  f"{mib} MiB to be touched", 120)
+    return job
+
+
+def free_held(vm, job):
+    """Have a hold() job free its memory."""
+    vm.run("kill -USR1 $(pidof memwork)")
+    vm.wait_until(lambda: "freed" in job.output(), "memory to be freed", 60)
+
+
+def end_held(vm, job):
+    """End a hold() job that has freed its memory."""
+    vm.run("kill -USR1 $(pidof memwork)")
+    job.wait()
+
+
+def free_kib(vm):
+    """Return the guest's free memory in KiB, that on CPU lists included."""
+    return int(vm.run(". /opt/aeration/ktap.sh; free_kib").out.split()[-1])
+
+
+def unload(vm):
+    """Unload every module of ours."""
+    vm.run(". /opt/aeration/ktap.sh; unload")
+
+
+@contextlib.contextmanager
+def vhost_guest(kernel, name, *, wire="sg", features=None, vq_size=128,
+                cmdline="", **more):
+    """A guest whose balloon device is our daemon; yields (vm, device).
+
+    QEMU is the newest one of the lab: older ones have no such device.
+    """
+    with tempfile.TemporaryDirectory(prefix="aervb-") as folder, \
+            VhostBalloon(str(pathlib.Path(folder, "vb")), wire=wire,
+                         features=features) as device, \
+            Vm(kernel, f"{name}-{kernel}", qemu_of="7.3", balloon=False,
+               share_memory=True, cmdline=cmdline,
+               extra=device.qemu_args(vq_size=vq_size), **more) as vm:
+        yield vm, device

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A device that is silent, slow or lying cannot hang or corrupt the guest.
+
+The device is our vhost-user daemon; it changes its ways while the guest runs.
+"""
+
+import guest
+
+TIMEOUT_MS = 3000
+
+# What the virtio ring itself says of an answer to a question never asked.
+RING_COMPLAINT = r"id \d+ is not a head!"
+
+
+def running(vm):
+    """Load the backend with a short timeout, and wait until it runs."""
+    vm.run(f"modprobe aeration_virtio timeout_ms={TIMEOUT_MS}")
+    guest.wait_value(vm, "state", "running")
+    vm.run(f"echo 0 > {guest.SYSFS}/window_ms")
+
+
+def rebind(vm):
+    """Bind the driver to the device again, as its log line advises."""
+    place = "/sys/bus/virtio/drivers/aeration_virtio"
+    vm.run(f"d=$(basename $(ls -d {place}/virtio*)); "
+           f"echo $d > {place}/unbind; echo $d > {place}/bind")
+    guest.wait_value(vm, "state", "running")
+
+
+def make_batches(vm):
+    """Start a load that keeps freeing memory; return the job."""
+    return vm.start("exec /opt/aeration/memwork churn 512 600")
+
+
+def expect_failed(vm, why):
+    """The backend has failed, says why, and holds nothing."""
+    guest.wait_value(vm, "state", "failed")
+    assert why in guest.value(vm, "why/virtio")
+    assert guest.stat(vm, "in_flight_bytes") == 0
+    assert guest.stat(vm, "quarantined") == 0
+    guest.said(vm, why)
+
+
+def works(vm, device):
+    """Batches get through, and the device has seen nothing odd."""
+    device.mode = "normal"
+    before = device.snapshot()["buffers"]
+    device.wait_for(lambda stats: stats.buffers > before, guest.SOON,
+                    "batches to be answered")
+
+
+def test_lying_device(image, kernel):
+    """Silent, wrong, double and absurd answers; each survived and named."""
+    with guest.vhost_guest(kernel, "lies", allow=[RING_COMPLAINT]) as (
+            vm, device):
+        guest.touch_and_free(vm)
+        before = guest.free_kib(vm)
+        running(vm)
+        load = make_batches(vm)
+        works(vm, device)
+
+        device.mode = "silent"
+        expect_failed(vm, f"did not answer within {TIMEOUT_MS} ms")
+        guest.said(vm, f"no answer to a batch for {TIMEOUT_MS // 10} ms")
+        assert guest.stat(vm, "timeouts") == 1
+        device.mode = "normal"
+        rebind(vm)
+        works(vm, device)
+
+        device.mode = "wrong-id"
+        expect_failed(vm, "completed a buffer that it was not given")
+        device.mode = "normal"
+        rebind(vm)
+        works(vm, device)
+
+        device.mode = "twice"
+        expect_failed(vm, "completed a buffer that it was not given")
+        device.mode = "normal"
+        rebind(vm)
+        works(vm, device)
+
+        device.mode = "absurd-len"
+        vm.wait_until(lambda: "claims to have written" in vm.kernel_log(),
+                      "an absurd length to be named", guest.SOON)
+        assert guest.value(vm, "state") == "running"
+
+        device.mode = "no-work-irq"
+        empty = device.snapshot()["empty_irqs"]
+        device.wait_for(lambda stats: stats.empty_irqs > empty + 50,
+                        guest.SOON, "interrupts without work")
+        device.mode = "normal"
+        works(vm, device)
+        load.kill()
+        guest.unload(vm)
+        assert not device.snapshot()["violations"]
+        assert guest.free_kib(vm) > before - 4096
+
+
+def test_gone_while_in_flight(image, kernel):
+    """A silent device with a batch: unbind, unload and removal do not wait."""
+    with guest.vhost_guest(kernel, "in-flight") as (vm, device):
+        guest.touch_and_free(vm)
+        before = guest.free_kib(vm)
+        for command in (
+                "d=$(basename $(ls -d /sys/bus/virtio/drivers/"
+                "aeration_virtio/virtio*)); "
+                "echo $d > /sys/bus/virtio/drivers/aeration_virtio/unbind",
+                "rmmod aeration_virtio",
+                "echo 1 > $(dirname $(readlink -f $(ls -d /sys/bus/virtio/"
+                "drivers/aeration_virtio/virtio*)))/remove"):
+            device.mode = "normal"
+            vm.run("modprobe aeration_virtio timeout_ms=86400000")
+            guest.wait_value(vm, "state", "running")
+            device.mode = "silent"
+            vm.run(f"echo 0 > {guest.SYSFS}/window_ms")
+            load = make_batches(vm)
+            vm.wait_until(lambda: guest.stat(vm, "in_flight_bytes"),
+                          "a batch in flight", guest.SOON)
+            vm.run(command, timeout=guest.SOON)
+            assert guest.value(vm, "state") == "off"
+            assert guest.stat(vm, "in_flight_bytes") == 0
+            load.kill()
+            guest.unload(vm)
+        assert device.snapshot()["dropped"] == 3
+        assert guest.free_kib(vm) > before - 4096
+
+
+def test_none_while_in_flight(image):
+    """Switched off at run time with a batch in flight: its answer is awaited."""
+    with guest.vhost_guest("6.12", "none-in-flight") as (vm, device):
+        running(vm)
+        device.delay_s = 1.5
+        device.mode = "hold"
+        load = make_batches(vm)
+        vm.wait_until(lambda: guest.stat(vm, "in_flight_bytes"),
+                      "a batch in flight", guest.SOON)
+        vm.run("echo none > /sys/module/aeration/parameters/backend")
+        assert guest.value(vm, "state") == "off"
+        assert guest.stat(vm, "in_flight_bytes") == 0
+        assert guest.stat(vm, "timeouts") == 0
+        load.kill()
+        device.mode = "normal"
+        guest.unload(vm)
+
+
+def test_suspend_with_a_slow_device(image):
+    """Suspend waits for the batch in flight, and reporting goes on after it."""
+    with guest.vhost_guest("6.1", "slow-suspend", pvh=False) as (vm, device):
+        vm.run("modprobe aeration_virtio")
+        guest.wait_value(vm, "state", "running")
+        vm.run(f"echo 0 > {guest.SYSFS}/window_ms")
+        device.delay_s = 1.0
+        device.mode = "hold"
+        load = make_batches(vm)
+        vm.wait_until(lambda: guest.stat(vm, "in_flight_bytes"),
+                      "a batch in flight", guest.SOON)
+        vm.suspend()
+        works(vm, device)
+        assert guest.value(vm, "state") == "running"
+        load.kill()
+        guest.unload(vm)

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Unit tests of the pure parts, in user space, under ASan and UBSan."""
+
+import subprocess
+
+import pytest
+
+import ktap
+from lab import cache
+
+UNIT = cache.REPO / "tests" / "unit"
+TIMEOUT = 300	# seconds; they take a few
+
+
+@pytest.mark.parametrize("name", ["choose", "hints", "pacer"])
+def test_unit(name):
+    """Every case of one unit test program."""
+    program = cache.BUILD / "unit" / f"test_{name}"
+    made = subprocess.run(["make", "-s", "-C", UNIT, f"OUTPUT={program.parent}",
+                           program], capture_output=True, text=True,
+                          timeout=TIMEOUT)
+    assert not made.returncode, made.stdout + made.stderr
+    done = subprocess.run([program], capture_output=True, text=True,
+                          timeout=TIMEOUT)
+    assert not done.stderr, done.stderr
+    ktap.check(done.stdout)
+    assert not done.returncode
+
+
+def test_ktap_reader_sees_failures():
+    """The reader itself: a failure, an early end and nothing at all."""
+    assert not ktap.failures("ok 1 a\nok 2 b\n1..2\n")
+    assert ktap.failures("ok 1 a\nnot ok 2 b\n1..2\n")
+    assert ktap.failures("ok 1 a\n1..2\n")
+    assert ktap.failures("ok 1 a\n")
+    assert ktap.failures("1..0\n")
+    assert ktap.failures("")

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The virtio backend on devices that are missing, unfit, small or gone."""
+
+import pytest
+
+import guest
+from guest import MIB
+from lab.qemu import Vm
+
+
+def test_no_device(image, kernel):
+    """Without a balloon device the modules load, say so, and the guest runs."""
+    with Vm(kernel, f"no-device-{kernel}", balloon=False) as vm:
+        vm.run("modprobe aeration_virtio")
+        assert guest.value(vm, "state") == "off"
+        assert "no virtio balloon device" in guest.value(vm, "why/virtio")
+        guest.unload(vm)
+
+
+def test_no_feature_bit(image, kernel):
+    """A device that does not offer bit 5 is refused with what to do."""
+    with Vm(kernel, f"no-bit-{kernel}",
+            balloon={"free-page-reporting": "off"}) as vm:
+        vm.run("modprobe aeration_virtio")
+        assert guest.value(vm, "state") == "off"
+        assert "no free page reporting" in guest.value(vm, "why/virtio")
+        guest.said(vm, "QEMU: free-page-reporting=on")
+        guest.unload(vm)
+
+
+def test_filled_free_pages_need_page_poison(image):
+    """init_on_free without bit 4: the device would lose the zeroes."""
+    with Vm("6.1", "no-poison-bit", balloon={"page-poison": "off"},
+            cmdline="init_on_free=1") as vm:
+        vm.run("modprobe aeration_virtio")
+        assert "fills free pages" in guest.value(vm, "why/virtio")
+        assert guest.value(vm, "state") == "off"
+        guest.unload(vm)
+
+
+@pytest.mark.parametrize("option", ["init_on_free=1", "page_poison=1"])
+def test_filled_free_pages_are_kept(image, option):
+    """With bit 4 free pages keep their content, and the kernel can rely on it.
+
+    A page that is not what the kernel left there makes it complain.
+    """
+    with Vm("6.12", "poison", cmdline=option) as vm:
+        vm.run("modprobe aeration_virtio")
+        guest.wait_value(vm, "state", "running")
+        guest.touch_and_free(vm, 512, 2)
+        vm.run(f"echo 1 > {guest.SYSFS}/flush")
+        assert guest.stat(vm, "bytes")
+        guest.touch_and_free(vm, 1024, 2)
+        guest.unload(vm)
+
+
+def test_page_poison_is_told(image):
+    """The device learns what free pages hold, virtio 1.2, 5.5.6.6."""
+    with guest.vhost_guest("6.1", "poison-told", features=(32, 5, 4),
+                           cmdline="page_poison=1") as (vm, device):
+        vm.run("modprobe aeration_virtio")
+        guest.wait_value(vm, "state", "running")
+        assert device.config()[3] == 0xaaaaaaaa
+        device.wait_for(lambda stats: stats.poisoned, guest.SOON,
+                        "blocks whose content is kept")
+        assert not device.snapshot()["bytes_released"]
+        guest.unload(vm)
+
+
+def test_platform_addresses_are_refused(image):
+    """A device that wants platform addresses does not know guest frames."""
+    with guest.vhost_guest("6.1", "platform", features=(32, 33, 5)) as (vm, _):
+        vm.run("modprobe aeration_virtio")
+        assert "VIRTIO_F_ACCESS_PLATFORM" in guest.value(vm, "why/virtio")
+        assert guest.value(vm, "state") == "off"
+        guest.unload(vm)
+
+
+@pytest.mark.parametrize("size", [8, 1])
+def test_small_queue(image, kernel, size):
+    """A queue smaller than a batch is used with smaller batches."""
+    with guest.vhost_guest(kernel, f"queue-{size}",
+                           vq_size=size) as (vm, device):
+        vm.run("modprobe aeration_virtio")
+        guest.wait_value(vm, "state", "running")
+        assert guest.value(vm, "capacity") == str(size)
+        vm.run(f"echo 1 > {guest.SYSFS}/flush")
+        seen = device.snapshot()
+        assert seen["max_descriptors"] == size
+        assert seen["blocks"] > 100
+        assert not seen["indirect"] and not seen["violations"]
+        guest.unload(vm)
+
+
+@pytest.mark.parametrize("wire", ["sg", "hints"])
+def test_wire(image, kernel, wire):
+    """Both wires release real memory, and the device sees only whole blocks."""
+    with guest.vhost_guest(kernel, f"wire-{wire}", wire=wire,
+                           cmdline=f"aeration_virtio.wire={wire}") as (
+                               vm, device):
+        vm.run("modprobe aeration_virtio")
+        guest.wait_value(vm, "state", "running")
+        job = guest.hold(vm, 1024)
+        before = device.guest_bytes()
+        guest.free_held(vm, job)
+        vm.wait_until(lambda: device.guest_bytes() <
+                      before - guest.SHARE * 1024 * MIB,
+                      "the memory file to lose its blocks", guest.SOON)
+        guest.end_held(vm, job)
+        seen = device.snapshot()
+        assert not seen["refused"] and not seen["violations"]
+        assert not seen["indirect"] and not seen["ring_errors"]
+        assert seen["max_descriptors"] == (32 if wire == "sg" else 1)
+        guest.unload(vm)
+
+
+@pytest.mark.parametrize("properties", [
+    {"free-page-hint": "on"},
+    {"disable-legacy": "off", "disable-modern": "on"},
+])
+def test_queue_numbers(image, properties):
+    """More queues before the reporting one, or the legacy interface."""
+    extra = []
+    if "free-page-hint" in properties:
+        extra = ["-object", "iothread,id=io0"]
+        properties = {**properties, "iothread": "io0"}
+    with Vm("6.1", "queues", balloon=properties, extra=extra) as vm:
+        vm.run("modprobe aeration_virtio")
+        job = guest.hold(vm, 1024)
+        before = vm.rss()
+        guest.free_held(vm, job)
+        vm.wait_until(lambda: vm.rss() < before - guest.SHARE * 1024 * MIB,
+                      "memory to leave the host", guest.SOON)
+        guest.end_held(vm, job)
+        guest.unload(vm)
+
+
+def test_statistics_and_balloon_wishes(image):
+    """The host gets statistics, and a wish to inflate is answered in the log."""
+    with Vm("6.12", "statistics") as vm:
+        vm.run("modprobe aeration_virtio")
+        path = "/machine/peripheral/balloon0"
+        vm.qmp("qom-set", path=path, property="guest-stats-polling-interval",
+               value=1)
+
+        def total():
+            stats = vm.qmp("qom-get", path=path, property="guest-stats")
+            return stats["stats"]["stat-total-memory"]
+
+        vm.wait_until(lambda: 1800 * MIB < total() < 2048 * MIB,
+                      "statistics of the guest", guest.SOON)
+        vm.qmp("balloon", value=1024 * MIB)
+        vm.wait_until(lambda: "does not inflate" in vm.kernel_log(),
+                      "a word about the balloon", guest.SOON)
+        guest.unload(vm)
+
+
+def test_removal_under_load(image, kernel):
+    """Unplugged while batches fly: nothing hangs, nothing is lost."""
+    with Vm(kernel, f"unplug-{kernel}") as vm:
+        guest.touch_and_free(vm)
+        before = guest.free_kib(vm)
+        vm.run("modprobe aeration_virtio")
+        vm.run(f"echo 0 > {guest.SYSFS}/window_ms")
+        load = vm.start("exec /opt/aeration/memwork churn 1024 8")
+        vm.wait_until(lambda: guest.stat(vm, "batches") > 5, "batches to fly",
+                      guest.SOON)
+        vm.qmp("device_del", id="balloon0")
+        vm.wait_event("DEVICE_DELETED",
+                      match=lambda data: data.get("device") == "balloon0")
+        guest.wait_value(vm, "state", "off")
+        assert guest.stat(vm, "in_flight_bytes") == 0
+        load.wait()
+        guest.unload(vm)
+        assert guest.free_kib(vm) > before - 4096
+
+
+def test_suspend_and_resume(image, kernel):
+    """Asleep and awake again, twice: reporting goes on."""
+    with Vm(kernel, f"suspend-{kernel}", pvh=False) as vm:
+        vm.run("modprobe aeration_virtio")
+        vm.run(f"echo 0 > {guest.SYSFS}/window_ms")
+        for _ in range(2):
+            guest.touch_and_free(vm, 512, 1)
+            vm.suspend()
+            assert guest.value(vm, "state") == "running"
+            before = guest.stat(vm, "batches")
+            guest.touch_and_free(vm, 512, 1)
+            vm.wait_until(lambda: guest.stat(vm, "batches") > before,
+                          "batches after the resume", guest.SOON)
+        assert guest.stat(vm, "errors") == 0
+        guest.unload(vm)
