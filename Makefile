@@ -17,6 +17,9 @@ obj-$(CONFIG_AERATION) += core/
 obj-$(CONFIG_AERATION_VIRTIO) += backends/virtio/
 obj-$(CONFIG_AERATION_LOOP) += backends/loop/
 
+# For tests; asked for by the lab on make's command line.
+obj-$(CONFIG_AERATION_FAULTS) += tests/faults/
+
 else
 
 include tools/targets.mk

@@ -76,7 +76,7 @@ def unload(vm):
 
 @contextlib.contextmanager
 def vhost_guest(kernel, name, *, wire="sg", features=None, vq_size=128,
-                cmdline="", **more):
+                cmdline="", balloon=False, **more):
     """A guest whose balloon device is our daemon; yields (vm, device).
 
     QEMU is the newest one of the lab: older ones have no such device.
@@ -84,7 +84,8 @@ def vhost_guest(kernel, name, *, wire="sg", features=None, vq_size=128,
     with tempfile.TemporaryDirectory(prefix="aervb-") as folder, \
             VhostBalloon(str(pathlib.Path(folder, "vb")), wire=wire,
                          features=features) as device, \
-            Vm(kernel, f"{name}-{kernel}", qemu_of="7.3", balloon=False,
+            Vm(kernel, f"{name}-{kernel}", qemu_of="7.3", balloon=balloon,
                share_memory=True, cmdline=cmdline,
-               extra=device.qemu_args(vq_size=vq_size), **more) as vm:
+               extra=device.qemu_args(vq_size=vq_size, id="vhost0"),
+               **more) as vm:
         yield vm, device

@@ -17,7 +17,7 @@ IGNORE = {
 }
 
 # Code of the product: its rules are the kernel's.
-PRODUCT = ("core/", "backends/", "include/")
+PRODUCT = ("core/", "backends/", "include/", "tests/faults/")
 
 
 def tracked(*suffixes):

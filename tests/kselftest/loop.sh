@@ -25,6 +25,16 @@ check "the others say why they do not" has $S/why/xen "not a Xen domain"
 check "batches are delivered" grows batches
 check "no batch is larger than the capacity" awk '$3 > 4 { exit 1 }' $L/batches
 
+T=/sys/kernel/tracing
+put $T/events/aeration/enable 1
+fresh
+put $P/backend none
+put $P/backend loop
+put $T/events/aeration/enable 0
+check "batches are traced on their way out" has $T/trace "batch_submit: backend=loop blocks=4"
+check "and on their way back" has $T/trace "batch_ack: backend=loop taken=4"
+check "and so is the state" has $T/trace "state: off -> running backend=loop"
+
 put $L/mode refuse
 fresh
 check "a device that refuses blocks is survived" grows refused

@@ -14,7 +14,7 @@ from . import LabError, cache, kernels, roots, say, suites
 
 # What the modules are made of, and what the guest programs are.
 MODULE_SOURCES = ("Makefile", "Kbuild", "Kconfig", "tools/targets.mk", "core",
-                  "backends", "include")
+                  "backends", "include", "tests/faults")
 PROGRAM_SOURCES = MODULE_SOURCES + ("tests/kselftest",)
 
 # By what a source file is told from the leftovers of a build in the tree.
@@ -92,7 +92,7 @@ class _Copy:
 
 def _module_make(which, extra=()):
     return ["modules", f"KDIR=/lib/modules/{which.version}/build", "W=1",
-            *extra]
+            "CONFIG_AERATION_FAULTS=m", *extra]
 
 
 def modules(kernel, extra_make=()):

@@ -69,7 +69,11 @@ def _link(target):
 
 
 def _userland(root):
-    """Return busybox, and kmod with the libraries it is linked to."""
+    """Return busybox, and dash and kmod with the libraries they are linked to.
+
+    The shell is not busybox's: that one runs its own modprobe whatever PATH
+    says, and it is kmod's that reads parameters from the kernel command line.
+    """
     files = {name: (stat.S_IFDIR | 0o755, b"") for name in DIRECTORIES}
     files["init"] = _file(HERE / "init", 0o755)
     files["agent"] = _file(HERE / "agent", 0o755)
@@ -82,12 +86,14 @@ def _userland(root):
         files.pop(f"bin/{name}", None)
         files[f"sbin/{name}"] = _link("/bin/kmod")
     files["bin/kmod"] = _file(root / "bin/kmod", 0o755)
-    listing = subprocess.run(
-        [root / roots.LOADER, "--library-path", root / roots.LIBRARIES,
-         "--list", root / "bin/kmod"], check=True,
-        stdout=subprocess.PIPE).stdout.decode()
-    for library in re.findall(r"=> (\S+)", listing):
-        files["lib/" + pathlib.Path(library).name] = _file(library, 0o755)
+    files["bin/sh"] = _file(root / "bin/dash", 0o755)
+    for program in ("bin/kmod", "bin/dash"):
+        listing = subprocess.run(
+            [root / roots.LOADER, "--library-path", root / roots.LIBRARIES,
+             "--list", root / program], check=True,
+            stdout=subprocess.PIPE).stdout.decode()
+        for library in re.findall(r"=> (\S+)", listing):
+            files["lib/" + pathlib.Path(library).name] = _file(library, 0o755)
     files["lib64/ld-linux-x86-64.so.2"] = _file(root / roots.LOADER, 0o755)
     return files
 

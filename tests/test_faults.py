@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Error paths: each call that can fail is made to, and nothing is left behind.
+
+aeration_faults.ko makes a kernel function return an error instead of running.
+"""
+
+import contextlib
+
+import guest
+from guest import MIB
+from lab.qemu import Vm
+
+ENOMEM = -12
+
+
+@contextlib.contextmanager
+def failing(vm, symbol, value=ENOMEM, task="modprobe", skip=0):
+    """Have one call of a kernel function fail; see to it that it did."""
+    vm.run(f"modprobe aeration_faults symbol={symbol} value={value} "
+           f"task={task} skip={skip}")
+    yield
+    vm.run("rmmod aeration_faults")
+    guest.said(vm, f"{symbol} failed 1 of 1 times")
+    vm.run("dmesg -c > /dev/null")
+
+
+def refused(vm, command):
+    """Run a command that has to fail."""
+    assert vm.run(command, check=False).rc, f"{command!r} succeeded"
+
+
+def refuse_core(vm, symbol, value):
+    """Have the core's own call of a function fail as it loads.
+
+    The module loader itself calls the same functions some times before.
+    """
+    for skip in range(6):
+        with failing(vm, symbol, value, skip=skip):
+            done = vm.run("modprobe aeration; dmesg", check=False)
+            vm.run("rmmod aeration", check=False)
+            assert vm.run("test -e /sys/kernel/aeration", check=False).rc
+        if "cannot show /sys/kernel/aeration" in done.out:
+            return
+    raise AssertionError(f"aeration never called {symbol}")
+
+
+def test_load_without_memory(image, kernel):
+    """Loading fails as a whole, and works the next time."""
+    with Vm(kernel, f"faults-{kernel}") as vm:
+        refuse_core(vm, "sysfs_create_groups", ENOMEM)
+        vm.run("modprobe aeration")
+
+        with failing(vm, "bus_register_notifier"):
+            refused(vm, "modprobe aeration_virtio")
+        assert guest.value(vm, "state") == "off"
+        with failing(vm, "vp_modern_find_vqs"):
+            vm.run("modprobe aeration_virtio")
+        assert guest.value(vm, "state") == "off"
+        vm.run("rmmod aeration_virtio; modprobe aeration_virtio")
+        guest.wait_value(vm, "state", "running")
+        guest.unload(vm)
+
+
+def test_page_reporting_refuses(image):
+    """The mm's refusal, whatever its reason, is waited out."""
+    with Vm("6.12", "faults-busy") as vm:
+        vm.run("modprobe aeration")
+        with failing(vm, "page_reporting_register", value=-16):
+            vm.run("modprobe aeration_virtio")
+            assert guest.value(vm, "state") == "waiting"
+        guest.wait_value(vm, "state", "running")
+        guest.unload(vm)
+
+
+def test_no_queues_after_resume(image):
+    """A device that cannot be set up again after sleep: said, and survived."""
+    with Vm("6.1", "faults-resume", pvh=False) as vm:
+        vm.run("modprobe aeration_virtio")
+        guest.wait_value(vm, "state", "running")
+        with failing(vm, "vp_modern_find_vqs", task="kworker"):
+            vm.suspend()
+        guest.wait_value(vm, "state", "failed")
+        assert "no queues after resume" in guest.value(vm, "why/virtio")
+        vm.run("rmmod aeration_virtio; modprobe aeration_virtio")
+        guest.wait_value(vm, "state", "running")
+        guest.unload(vm)
+
+
+def test_two_devices(image):
+    """Of two balloon devices one is used, and the other refused in words."""
+    with guest.vhost_guest("6.12", "two", balloon=True) as (vm, _):
+        vm.run("modprobe aeration_virtio")
+        guest.wait_value(vm, "state", "running")
+        guest.said(vm, "there is a device already, and one can be used")
+        vm.run(f"echo 1 > {guest.SYSFS}/flush")
+        assert guest.stat(vm, "bytes") > 1024 * MIB
+        guest.unload(vm)
