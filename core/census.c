@@ -5,7 +5,10 @@
  * The mm flags a free block that was reported. The flags are read without
  * zone->lock: what is counted changes under our eyes either way, a budget made
  * from it is an estimate, and a large guest must not have its allocator held up
- * by a count. Every value read is checked before it is used as a distance.
+ * by a count. Every value read is checked before it is used as a distance. As in
+ * every walk of this kind a page may lose its memory map between the lookup and
+ * the look, if memory is unplugged just then and the walk is preempted for as
+ * long as that takes.
  */
 #include <linux/mm.h>
 #include <linux/mmzone.h>
@@ -43,6 +46,12 @@ static int free_block_order(struct page *page, struct zone *zone,
 	return order >= smallest && order <= MAX_PAGE_ORDER ? (int)order : -1;
 }
 
+static void add_reportable(struct census *out, unsigned int order)
+{
+	out->reportable += 1UL << order;
+	out->largest = max(out->largest, order);
+}
+
 static void count_zone(struct zone *zone, unsigned int smallest,
 		       struct census *out)
 {
@@ -53,11 +62,13 @@ static void count_zone(struct zone *zone, unsigned int smallest,
 	unsigned int looked = 0;
 
 	while (pfn < end) {
-		struct page *page = pfn_to_online_page(pfn);
-		int order = -1;
+		struct page *page;
+		int order;
 
+		/* Before the lookup: memory may go away while others run. */
 		if (!(++looked % CENSUS_STRIDE))
 			cond_resched();
+		page = pfn_to_online_page(pfn);
 		if (!page) {
 			pfn = ALIGN(pfn + 1, PAGES_PER_SECTION);
 			continue;
@@ -70,7 +81,7 @@ static void count_zone(struct zone *zone, unsigned int smallest,
 		if (PageReported(page))
 			out->reported += 1UL << order;
 		else if (reportable)
-			out->reportable += 1UL << order;
+			add_reportable(out, order);
 		pfn += 1UL << order;
 	}
 }
@@ -78,8 +89,7 @@ static void count_zone(struct zone *zone, unsigned int smallest,
 /**
  * census_take - count free blocks by whether they are reported
  * @order: smallest order that the mm reports
- * @out: set to the free pages in blocks of that order or more: reported ones,
- *	and unreported ones in zones that the mm would report from
+ * @out: what was counted, in blocks of that order or more
  *
  * Costs one look for each block of the smallest order in the guest.
  *
@@ -91,6 +101,7 @@ void census_take(unsigned int order, struct census *out)
 
 	out->reported = 0;
 	out->reportable = 0;
+	out->largest = order;
 	for_each_online_node(nid) {
 		pg_data_t *node = NODE_DATA(nid);
 

@@ -119,3 +119,18 @@ enum aerator_kind choose_backend(const struct choose_facts *f)
 			return kind;
 	return AERATOR_NONE;
 }
+
+/**
+ * choose_failed - is nothing chosen only because a device failed?
+ * @f: the facts
+ *
+ * Return: true if there would be a choice had no device failed.
+ */
+bool choose_failed(const struct choose_facts *f)
+{
+	struct choose_facts well = *f;
+
+	well.failed = 0;
+	return choose_backend(f) == AERATOR_NONE &&
+	       choose_backend(&well) != AERATOR_NONE;
+}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the rooms of the core share. Nothing here is for backends.
+ * What the files of the core share. Nothing here is for backends.
  */
 #ifndef _AERATION_CORE_H
 #define _AERATION_CORE_H
@@ -8,6 +8,7 @@
 #include <linux/atomic.h>
 #include <linux/memory_aeration.h>
 #include <linux/types.h>
+#include <linux/workqueue.h>
 #include "choose.h"
 
 /**
@@ -55,6 +56,9 @@ struct aeration_stats {
 
 extern struct aeration_stats aeration_stats;
 
+/* Work of the core: freezable, and not bound to the CPU that queued it. */
+extern struct workqueue_struct *aeration_wq;
+
 /* batch.c */
 int batch_submit(struct aerator_dev_info *dev);
 
@@ -81,18 +85,27 @@ const char *registry_backend(void);
 int registry_why(enum aerator_kind kind, char *buf, size_t size);
 
 /* report.c: the source of free blocks for transient backends */
-void report_init(void);
+int report_init(void);
+void report_exit(void);
 int report_start(struct aerator_dev_info *dev);
 void report_stop(void);
 void report_retune(void);
 int report_flush(void);
 unsigned int report_order(void);
 
-/* census.c */
+/**
+ * struct census - free memory by whether it is reported
+ * @reported: free pages in blocks that are reported
+ * @reportable: free pages in blocks that are not and that the mm would report
+ * @largest: largest order among the latter
+ */
 struct census {
 	unsigned long reported;
 	unsigned long reportable;
+	unsigned int largest;
 };
+
+/* census.c */
 
 void census_take(unsigned int order, struct census *out);
 

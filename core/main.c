@@ -7,17 +7,33 @@
 #include <linux/module.h>
 #include "core.h"
 
+struct workqueue_struct *aeration_wq;
+
 static int __init aeration_init(void)
 {
 	int err;
 
-	report_init();
+	aeration_wq = alloc_workqueue("aeration", WQ_FREEZABLE | WQ_UNBOUND, 0);
+	if (!aeration_wq)
+		return -ENOMEM;
+	err = report_init();
+	if (err) {
+		pr_err("cannot follow CPUs coming and going: error %d\n", err);
+		goto out_wq;
+	}
 	registry_init();
 	err = sysfs_start();
 	if (err) {
 		pr_err("cannot show /sys/kernel/aeration: error %d\n", err);
-		registry_exit();
+		goto out_registry;
 	}
+	return 0;
+
+out_registry:
+	registry_exit();
+	report_exit();
+out_wq:
+	destroy_workqueue(aeration_wq);
 	return err;
 }
 
@@ -25,6 +41,8 @@ static void __exit aeration_exit(void)
 {
 	sysfs_stop();
 	registry_exit();
+	report_exit();
+	destroy_workqueue(aeration_wq);
 }
 
 module_init(aeration_init);

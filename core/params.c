@@ -16,6 +16,10 @@
 /* Largest reserve that may be asked for, MiB: 16 TiB. */
 #define RESERVE_MAX_MB	(16U << 20)
 
+/* Bounds of a backend's timeout: a busy host's hiccup, and a day; ms. */
+#define TIMEOUT_MIN_MS	100
+#define TIMEOUT_MAX_MS	86400000
+
 static unsigned int window_ms = 1000;
 static unsigned int reserve_mb = 16;
 static unsigned int order;
@@ -106,6 +110,23 @@ static int get_backend(char *buf, const struct kernel_param *kp)
 	return sysfs_emit(buf, "%s\n", choose_name(READ_ONCE(backend)));
 }
 
+static int set_timeout(const char *val, const struct kernel_param *kp)
+{
+	unsigned int value;
+
+	if (kstrtouint(val, 0, &value) || value < TIMEOUT_MIN_MS ||
+	    value > TIMEOUT_MAX_MS)
+		return -EINVAL;
+	WRITE_ONCE(*(unsigned int *)kp->arg, value);
+	return 0;
+}
+
+const struct kernel_param_ops aerator_timeout_ops = {
+	.set = set_timeout,
+	.get = param_get_uint,
+};
+EXPORT_SYMBOL_GPL(aerator_timeout_ops);
+
 static const struct kernel_param_ops window_ops = {
 	.set = set_window,
 	.get = param_get_uint,
@@ -130,37 +151,62 @@ module_param_cb(window_ms, &window_ops, &window_ms, 0644);
 MODULE_PARM_DESC(window_ms,
 		 "how long memory must stay free before it is reported, ms (0 to 60000; 0: at once)");
 module_param_cb(reserve_mb, &reserve_ops, &reserve_mb, 0644);
-MODULE_PARM_DESC(reserve_mb, "free memory that is never reported, MiB");
+MODULE_PARM_DESC(reserve_mb, "free memory to keep from being reported, MiB; the last batch may go half a batch below");
 module_param_cb(order, &order_ops, &order, 0444);
 MODULE_PARM_DESC(order, "smallest block to report, as an order (0: the kernel's default)");
 module_param_cb(backend, &backend_ops, NULL, 0644);
 MODULE_PARM_DESC(backend, "auto (default), virtio, xen, hyperv, loop or none");
 
-/** param_window_ms - Return: the window in force, ms */
+/**
+ * param_window_ms - read the window in force
+ *
+ * Context: any.
+ * Return: the window in force, ms.
+ */
 u32 param_window_ms(void)
 {
 	return READ_ONCE(window_ms);
 }
 
-/** param_reserve_mb - Return: the reserve in force, MiB */
+/**
+ * param_reserve_mb - read the reserve in force
+ *
+ * Context: any.
+ * Return: the reserve in force, MiB.
+ */
 unsigned int param_reserve_mb(void)
 {
 	return READ_ONCE(reserve_mb);
 }
 
-/** param_reserve_pages - Return: the reserve in force, pages */
+/**
+ * param_reserve_pages - read the reserve in force
+ *
+ * Context: any.
+ * Return: the reserve in force, pages.
+ */
 unsigned long param_reserve_pages(void)
 {
 	return (unsigned long)param_reserve_mb() << (20 - PAGE_SHIFT);
 }
 
-/** param_order - Return: smallest order asked for, 0 for the kernel's default */
+/**
+ * param_order - read the order asked for
+ *
+ * Context: any.
+ * Return: smallest order asked for, 0 for the kernel's default.
+ */
 unsigned int param_order(void)
 {
 	return order;
 }
 
-/** param_backend - Return: the backend asked for */
+/**
+ * param_backend - read the backend asked for
+ *
+ * Context: any.
+ * Return: the backend asked for.
+ */
 enum aerator_kind param_backend(void)
 {
 	return READ_ONCE(backend);

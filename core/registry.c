@@ -43,11 +43,12 @@ struct backend_slot {
 };
 
 /**
- * struct registry - everything under registry_lock
- * @slot: the backends
+ * struct registry - what registry_lock protects, but for what is said here
+ * @slot: the backends; the text of each has a lock of its own
  * @failed: bit k: the device of kind k has failed; atomic, set without the lock
- * @active: the kind in use, or AERATOR_NONE
- * @state: what the core is doing
+ * @active: the kind in use, or AERATOR_NONE; read without the lock for show
+ * @state: what the core is doing; read without the lock for show
+ * @capacity: most blocks in a batch of the device in use; read likewise
  * @live: between registry_init() and registry_exit()
  * @busy_said: the log has been told that page reporting has another owner
  * @update: chooses again after a failure; cancelled by registry_exit()
@@ -59,6 +60,7 @@ struct registry {
 	unsigned long failed;
 	enum aerator_kind active;
 	enum aeration_state state;
+	unsigned int capacity;
 	bool live;
 	bool busy_said;
 	struct work_struct update;
@@ -96,7 +98,7 @@ static void gather_facts(struct choose_facts *f)
 	f->failed = READ_ONCE(reg.failed);
 	f->present = 0;
 	for (kind = 0; kind < AERATOR_KINDS; kind++)
-		if (reg.slot[kind].dev)
+		if (READ_ONCE(reg.slot[kind].dev))
 			f->present |= BIT(kind);
 }
 
@@ -113,7 +115,7 @@ static void set_state(enum aeration_state state)
 		return;
 	trace_state(state_names[reg.state], state_names[state],
 		    choose_name(reg.active));
-	reg.state = state;
+	WRITE_ONCE(reg.state, state);
 }
 
 /*
@@ -124,13 +126,13 @@ static int tell_why(const struct choose_facts *f, enum aerator_kind kind,
 		    char *buf, size_t size)
 {
 	const char *why = choose_against(f, kind);
-	bool own = !f->confidential && (f->failed & BIT(kind) ||
-					!(f->present & BIT(kind)));
+	bool own = (f->failed | ~f->present) & BIT(kind);
+	enum aeration_state state = READ_ONCE(reg.state);
 	int len;
 
-	if (kind == reg.active && reg.state == AERATION_RUNNING)
+	if (kind == READ_ONCE(reg.active) && state == AERATION_RUNNING)
 		return scnprintf(buf, size, "in use");
-	if (kind == reg.active && reg.state == AERATION_WAITING)
+	if (kind == READ_ONCE(reg.active) && state == AERATION_WAITING)
 		return scnprintf(buf, size,
 				 "waiting: another driver owns free page reporting");
 	spin_lock(&why_lock);
@@ -173,7 +175,7 @@ static void start_active(void)
 		pr_warn("free page reporting belongs to another driver, most likely %s: unload or unbind it; aeration takes over when it lets go\n",
 			host_is_hyperv() ? "hv_balloon" : "virtio_balloon");
 	reg.busy_said = true;
-	queue_delayed_work(system_freezable_wq, &reg.retry,
+	queue_delayed_work(aeration_wq, &reg.retry,
 			   msecs_to_jiffies(RETRY_MS));
 }
 
@@ -190,11 +192,15 @@ static void update_locked(void)
 		return;
 	if (kind != reg.active)
 		stop_active();
-	reg.active = kind;
-	if (kind != AERATOR_NONE)
+	WRITE_ONCE(reg.active, kind);
+	if (kind != AERATOR_NONE) {
+		WRITE_ONCE(reg.capacity, reg.slot[kind].dev->capacity);
 		start_active();
-	else
-		set_state(f.failed ? AERATION_FAILED : AERATION_OFF);
+	} else {
+		WRITE_ONCE(reg.capacity, 0);
+		reg.busy_said = false;
+		set_state(choose_failed(&f) ? AERATION_FAILED : AERATION_OFF);
+	}
 	if (reg.active != before || reg.state != was)
 		say_choice(&f);
 }
@@ -242,7 +248,7 @@ int registry_flush(void)
 	int err = -ENODEV;
 
 	if (mutex_lock_interruptible(&registry_lock))
-		return -EINTR;
+		return -ERESTARTSYS;
 	if (reg.state == AERATION_RUNNING)
 		err = report_flush();
 	mutex_unlock(&registry_lock);
@@ -250,7 +256,10 @@ int registry_flush(void)
 }
 
 /**
- * registry_is_live - Return: true once the core is set up
+ * registry_is_live - is the core set up?
+ *
+ * Context: any.
+ * Return: true between registry_init() and registry_exit().
  */
 bool registry_is_live(void)
 {
@@ -258,7 +267,10 @@ bool registry_is_live(void)
 }
 
 /**
- * registry_state - Return: what the core is doing
+ * registry_state - what is the core doing?
+ *
+ * Context: any.
+ * Return: the state.
  */
 enum aeration_state registry_state(void)
 {
@@ -277,7 +289,10 @@ const char *registry_state_name(enum aeration_state state)
 }
 
 /**
- * registry_backend - Return: name of the backend in use, or "none"
+ * registry_backend - which backend is in use?
+ *
+ * Context: any.
+ * Return: its name, or "none".
  */
 const char *registry_backend(void)
 {
@@ -287,18 +302,12 @@ const char *registry_backend(void)
 /**
  * registry_capacity - most blocks in a batch of the backend in use
  *
- * Context: process context; may sleep.
+ * Context: any.
  * Return: blocks, 0 if no backend is in use.
  */
 unsigned int registry_capacity(void)
 {
-	unsigned int capacity = 0;
-
-	mutex_lock(&registry_lock);
-	if (reg.active != AERATOR_NONE)
-		capacity = reg.slot[reg.active].dev->capacity;
-	mutex_unlock(&registry_lock);
-	return capacity;
+	return READ_ONCE(reg.capacity);
 }
 
 /**
@@ -307,19 +316,17 @@ unsigned int registry_capacity(void)
  * @buf: where to put the text
  * @size: bytes at @buf
  *
- * Context: process context; may sleep.
+ * Never waits for a device. What it says may be about to change.
+ *
+ * Context: process context.
  * Return: length of the text in bytes without the closing zero.
  */
 int registry_why(enum aerator_kind kind, char *buf, size_t size)
 {
 	struct choose_facts f;
-	int len;
 
-	mutex_lock(&registry_lock);
 	gather_facts(&f);
-	len = tell_why(&f, kind, buf, size);
-	mutex_unlock(&registry_lock);
-	return len;
+	return tell_why(&f, kind, buf, size);
 }
 
 static int kind_of(const char *name)
@@ -359,7 +366,8 @@ static int check_dev(const struct aerator_dev_info *dev)
  * Context: process context; may sleep.
  * Return: 0, -EINVAL for a bad device or capacity, -EOPNOTSUPP for a durable
  *	backend, -EPERM if the backend may not run on this host, -EBUSY if it has
- *	a device already. Nothing is kept on an error.
+ *	a device already, -ENODEV if the core could not be set up. Nothing is kept
+ *	on an error.
  */
 int aerator_startup(struct aerator_dev_info *dev)
 {
@@ -375,13 +383,17 @@ int aerator_startup(struct aerator_dev_info *dev)
 		dev->capacity = AERATOR_CAPACITY;
 
 	mutex_lock(&registry_lock);
+	if (!reg.live) {
+		mutex_unlock(&registry_lock);
+		return -ENODEV;
+	}
 	if (reg.slot[kind].dev) {
 		mutex_unlock(&registry_lock);
 		pr_err("%s: there is a device already, and one can be used\n",
 		       dev->ops->name);
 		return -EBUSY;
 	}
-	reg.slot[kind].dev = dev;
+	WRITE_ONCE(reg.slot[kind].dev, dev);
 	clear_bit(kind, &reg.failed);
 	set_why(kind, NULL);
 	update_locked();
@@ -404,7 +416,9 @@ void aerator_shutdown(struct aerator_dev_info *dev)
 	int kind = kind_of(dev->ops->name);
 
 	mutex_lock(&registry_lock);
-	reg.slot[kind].dev = NULL;
+	WRITE_ONCE(reg.slot[kind].dev, NULL);
+	update_locked();
+	/* Only now can react not note a failure any more. */
 	clear_bit(kind, &reg.failed);
 	set_why(kind, NULL);
 	update_locked();
@@ -430,9 +444,7 @@ int aerator_permitted(const char *name)
 
 	if (kind < 0)
 		return kind;
-	mutex_lock(&registry_lock);
 	gather_facts(&f);
-	mutex_unlock(&registry_lock);
 	why = choose_forbids(&f, kind);
 	if (!why)
 		return 0;
@@ -462,7 +474,7 @@ EXPORT_SYMBOL_GPL(aerator_decline);
  * @dev: a started device; its react returns -ENODEV from now on
  * @why: the reason, copied
  *
- * Context: process context; for use inside react.
+ * Context: process context; inside react, or while react cannot be called.
  */
 void aerator_fail(struct aerator_dev_info *dev, const char *why)
 {
@@ -470,7 +482,7 @@ void aerator_fail(struct aerator_dev_info *dev, const char *why)
 
 	set_why(kind, why);
 	set_bit(kind, &reg.failed);
-	queue_work(system_freezable_wq, &reg.update);
+	queue_work(aeration_wq, &reg.update);
 }
 EXPORT_SYMBOL_GPL(aerator_fail);
 

@@ -1,246 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The report source: free blocks for transient backends, isolated and taken
- * back by the kernel's own free page reporting.
- *
- * The mm runs passes over the free lists. Left alone it starts one every 2 s
- * and stops each after a sixteenth of a list. Here a sampler watches free
- * memory, asks the pacer how much is surplus, grants that as a budget and
- * starts passes back to back until the budget is used up. A pass that finds no
- * budget left ends with an error, and the mm puts its blocks back unreported.
- *
- * Sampling has three modes, enum watch_mode. While memory changes, an ordinary
- * timer samples it. Once it has settled, one deferrable timer on each CPU looks
- * whether it moved: those never wake an idle CPU, yet run on whichever CPU is
- * busy, and nothing but a busy CPU can free memory.
- *
- * Locks: src.lock protects everything in struct report_source that is not
- * marked otherwise, and is taken from timers. report_start(), report_stop()
- * and report_flush() are serialised by the registry's mutex.
+ * What the mm calls, and the life of the report source; see report.h.
  */
-#define pr_fmt(fmt) "aeration: " fmt
-
-#include <linux/cpu.h>
-#include <linux/delay.h>
-#include <linux/ktime.h>
 #include <linux/mm.h>
-#include <linux/percpu.h>
+#include <linux/oom.h>
 #include <linux/scatterlist.h>
-#include <linux/sched/signal.h>
-#include <linux/spinlock.h>
-#include <linux/timer.h>
-#include <linux/vmstat.h>
-#include <linux/workqueue.h>
-#include <aeration/compat.h>
-#include "core.h"
-#include "pacer.h"
-
-/* Free memory counts as changed when it moves by this many smallest blocks. */
-#define STEP_BLOCKS	8
-
-/* A census may take one part in this many of a CPU's time. */
-#define CENSUS_SHARE	50
-
-/* How long to leave a hypervisor alone that refused a batch, ms. */
-#define REFUSED_PAUSE_MS	1000
-
-/* A flush gives up after this many passes in a row without progress. */
-#define FLUSH_IDLE_PASSES	3
-
-/**
- * enum watch_mode - who looks at free memory
- * @WATCH_STOPPED: nobody; nothing may be armed
- * @WATCH_ACTIVE: the sampler, by an ordinary timer
- * @WATCH_QUIET: one deferrable timer on each CPU
- */
-enum watch_mode {
-	WATCH_STOPPED,
-	WATCH_ACTIVE,
-	WATCH_QUIET,
-};
-
-/**
- * struct report_source - the one report source
- * @prdev: what the mm knows of us; between report_start() and report_stop()
- * @dev: the backend's device; constant while @prdev is registered
- * @order: smallest order that the mm reports; constant like @dev
- * @sampler: takes a sample and re-arms itself while WATCH_ACTIVE; queued under
- *	@lock, cancelled by report_stop() after it set WATCH_STOPPED
- * @lock: see above; taken with bottom halves off
- * @pacer: what is surplus
- * @mode: who looks at free memory
- * @budget: pages that may still be reported
- * @flushing: any batch goes as long as there is a budget
- * @census_at: no census before this time, ms
- * @paused_until: no pass before this time, ms
- */
-struct report_source {
-	struct page_reporting_dev_info prdev;
-	struct aerator_dev_info *dev;
-	unsigned int order;
-	struct delayed_work sampler;
-	spinlock_t lock;	/* see above */
-	struct pacer pacer;
-	enum watch_mode mode;
-	unsigned long budget;
-	bool flushing;
-	u64 census_at;
-	u64 paused_until;
-};
-
-static struct report_source src;
-static DEFINE_PER_CPU(struct timer_list, watch_timer);
-
-static u64 now_ms(void)
-{
-	return ktime_to_ms(ktime_get());
-}
-
-/* Free pages; what is in flight comes back unless the guest takes it. */
-static unsigned long free_pages_now(void)
-{
-	return global_zone_page_state(NR_FREE_PAGES) +
-	       atomic64_read(&aeration_stats.in_flight);
-}
+#include "report.h"
 
 /*
- * The mm holds blocks isolated during a pass. Those it has not shown us yet
- * are missing from the count of free pages.
+ * How long to leave a hypervisor alone that refused a batch, ms: at first, and
+ * at most, after refusing again and again.
  */
-static bool sample_is_blurred(void)
-{
-	return (work_busy(&src.prdev.work.work) & WORK_BUSY_RUNNING) &&
-	       !atomic64_read(&aeration_stats.in_flight);
-}
+#define REFUSED_PAUSE_MIN_MS	1000
+#define REFUSED_PAUSE_MAX_MS	64000
 
-static void start_pass(void)
-{
-	mod_delayed_work(system_freezable_wq, &src.prdev.work, 0);
-}
+/* How long a guest out of memory waits for an ack, ms. */
+#define OOM_WAIT_MS	500
 
-static void start_sampling(void)
-{
-	lockdep_assert_held(&src.lock);
-	src.mode = WATCH_ACTIVE;
-	mod_delayed_work(system_freezable_wq, &src.sampler, 0);
-}
-
-static unsigned long watch_period(void)
-{
-	return max(1UL, msecs_to_jiffies(pacer_period_ms(&src.pacer)));
-}
-
-static void watch_expired(struct timer_list *timer)
-{
-	spin_lock(&src.lock);
-	if (src.mode == WATCH_QUIET) {
-		if (pacer_moved(&src.pacer, free_pages_now()))
-			start_sampling();
-		else
-			mod_timer(timer, jiffies + watch_period());
-	}
-	spin_unlock(&src.lock);
-}
-
-/* Hand over from the sampler to the watch timers. */
-static void go_quiet(void)
-{
-	int cpu;
-
-	cpus_read_lock();
-	spin_lock_bh(&src.lock);
-	if (src.mode == WATCH_ACTIVE) {
-		src.mode = WATCH_QUIET;
-		for_each_online_cpu(cpu) {
-			struct timer_list *timer = per_cpu_ptr(&watch_timer, cpu);
-
-			if (timer_pending(timer))
-				continue;
-			timer->expires = jiffies + watch_period();
-			add_timer_on(timer, cpu);
-		}
-	}
-	spin_unlock_bh(&src.lock);
-	cpus_read_unlock();
-}
-
-/* Largest batch the mm can offer out of so many unreported pages. */
-static unsigned long largest_batch(unsigned long reportable)
-{
-	return min(reportable,
-		   (unsigned long)PAGE_REPORTING_CAPACITY << MAX_PAGE_ORDER);
-}
-
-/* Count what is reported and reportable, and when to do so next. */
-static void take_census(struct census *census)
-{
-	u64 start = ktime_get_ns(), cost;
-
-	census_take(src.order, census);
-	cost = ktime_get_ns() - start;
-	spin_lock_bh(&src.lock);
-	src.census_at = now_ms() + div_u64(cost * CENSUS_SHARE, NSEC_PER_MSEC);
-	spin_unlock_bh(&src.lock);
-}
-
-/* Grant what is surplus and not reported yet, and have a pass report it. */
-static void grant(unsigned long surplus)
-{
-	struct census census;
-	unsigned long budget;
-
-	take_census(&census);
-	budget = pacer_budget(surplus, census.reported, census.reportable);
-	if (!pacer_fits(budget, largest_batch(census.reportable)))
-		budget = 0;
-	spin_lock_bh(&src.lock);
-	if (src.mode == WATCH_STOPPED)
-		budget = 0;
-	src.budget = budget;
-	if (budget)
-		start_pass();
-	spin_unlock_bh(&src.lock);
-}
-
-/*
- * Take a sample. Return: surplus to grant in pages, 0 if there is nothing to
- * decide yet. Sets @settled if sampling may end.
- */
-static unsigned long sample(bool *settled)
-{
-	unsigned long surplus = 0;
-	u64 now = now_ms();
-
-	spin_lock_bh(&src.lock);
-	pacer_sample(&src.pacer, now, free_pages_now());
-	if (now >= src.census_at && now >= src.paused_until)
-		surplus = pacer_surplus(&src.pacer);
-	*settled = pacer_settled(&src.pacer, now);
-	spin_unlock_bh(&src.lock);
-	atomic64_inc(&aeration_stats.samples);
-	return surplus;
-}
-
-static void sampler_fn(struct work_struct *work)
-{
-	bool settled = false;
-
-	if (!sample_is_blurred()) {
-		unsigned long surplus = sample(&settled);
-
-		if (surplus && !atomic64_read(&aeration_stats.in_flight))
-			grant(surplus);
-	}
-	if (settled) {
-		go_quiet();
-		return;
-	}
-	spin_lock_bh(&src.lock);
-	if (src.mode == WATCH_ACTIVE)
-		mod_delayed_work(system_freezable_wq, &src.sampler,
-				 watch_period());
-	spin_unlock_bh(&src.lock);
-}
+struct report_source reporter;
 
 static unsigned long sg_pages(struct scatterlist *sgl, unsigned int nents)
 {
@@ -258,24 +35,29 @@ static bool spend(unsigned long pages, unsigned int nents)
 {
 	bool fits;
 
-	spin_lock_bh(&src.lock);
-	fits = src.flushing ? src.budget > 0 : pacer_fits(src.budget, pages);
+	spin_lock_bh(&reporter.lock);
+	fits = reporter.flushing ? reporter.budget > 0 : pacer_fits(reporter.budget, pages);
 	if (fits) {
-		src.budget -= min(src.budget, pages);
+		reporter.budget -= min(reporter.budget, pages);
+		reporter.unused_grants = 0;
 	} else {
-		src.budget = 0;
+		reporter.budget = 0;
 		/* The mm found a whole batch that the watch timers missed. */
-		if (src.mode == WATCH_QUIET && nents == PAGE_REPORTING_CAPACITY)
-			start_sampling();
+		if (reporter.mode == WATCH_QUIET && nents == PAGE_REPORTING_CAPACITY)
+			sampler_wake();
 	}
-	spin_unlock_bh(&src.lock);
+	spin_unlock_bh(&reporter.lock);
 	return fits;
 }
 
-/* Deliver what the mm isolated, in batches as large as the device takes. */
+/*
+ * Deliver what the mm isolated, in batches as large as the device takes. When
+ * one of several fails, the mm takes all for unreported, and those that were
+ * delivered are told again some time: that costs time and nothing else.
+ */
 static int deliver(struct scatterlist *sgl, unsigned int nents)
 {
-	struct aerator_batch *batch = &src.dev->batch;
+	struct aerator_batch *batch = &reporter.dev->batch;
 	struct scatterlist *sg;
 	unsigned int i;
 	int err;
@@ -286,9 +68,9 @@ static int deliver(struct scatterlist *sgl, unsigned int nents)
 
 		block->pfn = page_to_pfn(sg_page(sg));
 		block->order = get_order(sg->length);
-		if (batch->nr < src.dev->capacity && i + 1 < nents)
+		if (batch->nr < reporter.dev->capacity && i + 1 < nents)
 			continue;
-		err = batch_submit(src.dev);
+		err = batch_submit(reporter.dev);
 		if (err)
 			return err;
 		batch->nr = 0;
@@ -303,46 +85,79 @@ static int deliver(struct scatterlist *sgl, unsigned int nents)
 static int report_blocks(struct page_reporting_dev_info *prdev,
 			 struct scatterlist *sgl, unsigned int nents)
 {
+	unsigned long pages = sg_pages(sgl, nents);
 	int err;
 
-	if (!spend(sg_pages(sgl, nents), nents)) {
+	if (!spend(pages, nents)) {
 		atomic64_add(nents, &aeration_stats.held_back);
 		return -EAGAIN;
 	}
+	atomic_long_set(&reporter.isolated, pages);
 	err = deliver(sgl, nents);
+	atomic_long_set(&reporter.isolated, 0);
+	wake_up(&reporter.returned);
 
-	spin_lock_bh(&src.lock);
+	spin_lock_bh(&reporter.lock);
 	if (err) {
-		src.budget = 0;
-		src.paused_until = now_ms() + REFUSED_PAUSE_MS;
-	} else if (src.budget && src.mode != WATCH_STOPPED && !src.flushing) {
-		start_pass();
+		reporter.budget = 0;
+		reporter.paused_until = sampler_now_ms() + reporter.pause_ms;
+		reporter.pause_ms = min(2 * reporter.pause_ms, REFUSED_PAUSE_MAX_MS);
+		if (reporter.mode == WATCH_QUIET)
+			sampler_wake();
+	} else {
+		reporter.pause_ms = REFUSED_PAUSE_MIN_MS;
+		if (reporter.budget && reporter.mode != WATCH_STOPPED && !reporter.flushing)
+			sampler_start_pass();
 	}
-	spin_unlock_bh(&src.lock);
+	spin_unlock_bh(&reporter.lock);
 	return err;
 }
 
-static void reset_pacer(void)
+/*
+ * The guest has run out of memory, and some of it may be with the hypervisor. It
+ * comes back with the ack, or when the backend gives up on its device.
+ */
+static int on_oom(struct notifier_block *nb, unsigned long unused, void *freed)
 {
-	lockdep_assert_held(&src.lock);
-	pacer_init(&src.pacer, now_ms(), param_window_ms(),
-		   param_reserve_pages(), STEP_BLOCKS << src.order);
+	long isolated = atomic_long_read(&reporter.isolated);
+
+	if (!isolated)
+		return NOTIFY_OK;
+	if (!wait_event_timeout(reporter.returned, !atomic_long_read(&reporter.isolated),
+				msecs_to_jiffies(OOM_WAIT_MS)) &&
+	    reporter.dev->ops->abandon) {
+		reporter.dev->ops->abandon(reporter.dev);
+		wait_event_timeout(reporter.returned,
+				   !atomic_long_read(&reporter.isolated),
+				   msecs_to_jiffies(OOM_WAIT_MS));
+	}
+	if (!atomic_long_read(&reporter.isolated))
+		*(unsigned long *)freed += isolated;
+	return NOTIFY_OK;
 }
 
 /**
  * report_init - prepare what report_start() arms
  *
- * Context: process context, once, before anything else here.
+ * Context: process context, once, before anything else here; may sleep.
+ * Return: 0 or a negative error.
  */
-void report_init(void)
+int report_init(void)
 {
-	int cpu;
+	spin_lock_init(&reporter.lock);
+	init_waitqueue_head(&reporter.returned);
+	reporter.oom.notifier_call = on_oom;
+	return sampler_init();
+}
 
-	spin_lock_init(&src.lock);
-	INIT_DELAYED_WORK(&src.sampler, sampler_fn);
-	for_each_possible_cpu(cpu)
-		timer_setup(per_cpu_ptr(&watch_timer, cpu), watch_expired,
-			    TIMER_DEFERRABLE | TIMER_PINNED);
+/**
+ * report_exit - undo report_init()
+ *
+ * Context: process context, after the last report_stop(); may sleep.
+ */
+void report_exit(void)
+{
+	sampler_exit();
 }
 
 /**
@@ -356,21 +171,23 @@ int report_start(struct aerator_dev_info *dev)
 {
 	int err;
 
-	src.dev = dev;
-	src.prdev.report = report_blocks;
-	src.budget = 0;
-	src.flushing = false;
-	err = compat_register(&src.prdev, param_order());
+	reporter.dev = dev;
+	reporter.prdev.report = report_blocks;
+	reporter.budget = 0;
+	reporter.flushing = false;
+	atomic_long_set(&reporter.isolated, 0);
+	reporter.pause_ms = REFUSED_PAUSE_MIN_MS;
+	reporter.paused_until = 0;
+	err = compat_register(&reporter.prdev, param_order(), &reporter.saved_order);
 	if (err)
 		return err;
-	src.order = compat_reporting_order(&src.prdev);
-
-	spin_lock_bh(&src.lock);
-	src.census_at = 0;
-	src.paused_until = 0;
-	reset_pacer();
-	start_sampling();
-	spin_unlock_bh(&src.lock);
+	reporter.order = compat_reporting_order(&reporter.prdev);
+	err = register_oom_notifier(&reporter.oom);
+	if (err) {
+		compat_unregister(&reporter.prdev, &reporter.saved_order);
+		return err;
+	}
+	sampler_start();
 	return 0;
 }
 
@@ -383,17 +200,9 @@ int report_start(struct aerator_dev_info *dev)
  */
 void report_stop(void)
 {
-	int cpu;
-
-	spin_lock_bh(&src.lock);
-	src.mode = WATCH_STOPPED;
-	src.budget = 0;
-	spin_unlock_bh(&src.lock);
-
-	for_each_possible_cpu(cpu)
-		timer_delete_sync(per_cpu_ptr(&watch_timer, cpu));
-	cancel_delayed_work_sync(&src.sampler);
-	page_reporting_unregister(&src.prdev);
+	sampler_stop();
+	compat_unregister(&reporter.prdev, &reporter.saved_order);
+	unregister_oom_notifier(&reporter.oom);
 }
 
 /**
@@ -406,73 +215,22 @@ void report_stop(void)
  */
 void report_retune(void)
 {
-	spin_lock_bh(&src.lock);
-	if (src.pacer.window_ms != param_window_ms())
-		reset_pacer();
-	pacer_set_reserve(&src.pacer, param_reserve_pages());
-	start_sampling();
-	spin_unlock_bh(&src.lock);
-}
-
-/* One round of a flush. Return: pages reported. */
-static u64 flush_pass(void)
-{
-	u64 before = atomic64_read(&aeration_stats.bytes);
-	struct census census;
-	unsigned long budget;
-
-	flush_delayed_work(&src.prdev.work);
-	census_take(src.order, &census);
-	spin_lock_bh(&src.lock);
-	pacer_sample(&src.pacer, now_ms(), free_pages_now());
-	budget = pacer_budget(pacer_surplus_now(&src.pacer), census.reported,
-			      census.reportable);
-	src.budget = budget;
-	src.flushing = true;
-	spin_unlock_bh(&src.lock);
-	if (budget) {
-		start_pass();
-		flush_delayed_work(&src.prdev.work);
-	}
-	return (atomic64_read(&aeration_stats.bytes) - before) >> PAGE_SHIFT;
+	spin_lock_bh(&reporter.lock);
+	if (reporter.pacer.window_ms != param_window_ms())
+		sampler_reset_pacer();
+	pacer_set_reserve(&reporter.pacer, param_reserve_pages());
+	reporter.unused_grants = 0;
+	sampler_wake();
+	spin_unlock_bh(&reporter.lock);
 }
 
 /**
- * report_flush - report all surplus now, whatever the window says
+ * report_order - smallest order that is reported
  *
- * Returns when nothing is left that could be reported.
- *
- * Context: process context under the registry's mutex, between report_start()
- *	and report_stop(); sleeps.
- * Return: 0, -EINTR if a signal came first, -EIO if the hypervisor did not take
- *	what was offered.
- */
-int report_flush(void)
-{
-	u64 errors = atomic64_read(&aeration_stats.errors) +
-		     atomic64_read(&aeration_stats.refused);
-	unsigned int idle = 0;
-	int err = 0;
-
-	while (idle < FLUSH_IDLE_PASSES && !err) {
-		idle = flush_pass() ? 0 : idle + 1;
-		if (signal_pending(current))
-			err = -EINTR;
-		else if (atomic64_read(&aeration_stats.errors) +
-			 atomic64_read(&aeration_stats.refused) != errors)
-			err = -EIO;
-	}
-	spin_lock_bh(&src.lock);
-	src.flushing = false;
-	src.budget = 0;
-	spin_unlock_bh(&src.lock);
-	return err;
-}
-
-/**
- * report_order - Return: smallest order reported, once report_start() was called
+ * Context: any.
+ * Return: the order, 0 before the first report_start().
  */
 unsigned int report_order(void)
 {
-	return src.order;
+	return reporter.order;
 }

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """pytest's side of the lab: kernels as parameters, one line as the verdict."""
 
+import contextlib
+import os
 import pathlib
 import signal
 import sys
@@ -21,13 +23,52 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Let a SIGTERM end the guests too, as ^C does."""
-    del config
+    """Let a SIGTERM end the guests too, as ^C does.
+
+    A worker of xdist may get both: ^C goes to everybody, and then the
+    controller sends it a SIGTERM. The second must not cut short what the first
+    has begun.
+    """
+    signals = [signal.SIGTERM]
+    if hasattr(config, "workerinput"):
+        signals.append(signal.SIGINT)
+    elif getattr(config.option, "tx", None):
+        config.lab_workers = {}		# process ids by gateway
+        config.lab_verbose = config.option.verbose
+        _start_in_main_thread(config)
 
     def stop(*_):
+        for one in signals:
+            signal.signal(one, lambda *_: None)
         raise KeyboardInterrupt("terminated")
 
-    signal.signal(signal.SIGTERM, stop)
+    for one in signals:
+        signal.signal(one, stop)
+
+
+def _start_in_main_thread(config):
+    """Have the workers that start next run tests in their main thread.
+
+    Nowhere else does a signal end a test. A worker's main thread takes the
+    first work it gets, and when it is verbose, xdist's first work is to ask
+    for versions.
+    """
+    config.option.verbose = 0
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodeready(node):
+    """Note the process id of a new worker, asked for as xdist itself does."""
+    node.config.lab_workers[node.gateway.id] = node.gateway._rinfo().pid
+    node.config.option.verbose = node.config.lab_verbose
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    """Forget a worker: its process id may become another's."""
+    node.config.lab_workers.pop(node.gateway.id, None)
+    if error:
+        _start_in_main_thread(node.config)	# another one takes its place
 
 
 def pytest_generate_tests(metafunc):
@@ -51,10 +92,19 @@ def image():
     return lab_image.image()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session, exitstatus):
-    """Keep the exit status for the verdict."""
-    session.config.lab_cut_short = exitstatus in (
-        pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
+    """Keep the exit status for the verdict; have workers end their guests.
+
+    xdist would wait for a test to end and then kill its worker, and QEMU would
+    stay.
+    """
+    session.config.lab_cut_short = exitstatus not in (
+        pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    if session.config.lab_cut_short:
+        for pid in getattr(session.config, "lab_workers", {}).values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
 
 
 @pytest.hookimpl(trylast=True)

@@ -5,7 +5,7 @@
  * It talks to no hypervisor and does what debugfs tells it:
  * /sys/kernel/debug/aeration_loop/
  *	mode		one of enum loop_mode, by name; also while a batch waits
- *	delay_ms	how long "delay" waits before the ack
+ *	delay_ms	how long "delay" waits before the ack, timeout_ms at most
  *	fail_at		index of the first block that "fail" does not take
  *	discard		write into blocks that were taken, as a host that
  *			dropped them would: a block that the guest still uses
@@ -19,14 +19,9 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
-#include <linux/mutex.h>
 #include <linux/string.h>
 #include <linux/wait.h>
 #include "loop.h"
-
-/* Bounds of timeout_ms, see aeration_virtio. */
-#define TIMEOUT_MIN_MS	100U
-#define TIMEOUT_MAX_MS	86400000U
 
 /**
  * enum loop_mode - what to do with a batch
@@ -87,24 +82,7 @@ module_param(capacity, uint, 0444);
 MODULE_PARM_DESC(capacity, "most blocks in a batch (1 to 32)");
 
 static unsigned int timeout_ms = 30000;
-
-static int set_timeout(const char *val, const struct kernel_param *kp)
-{
-	unsigned int value;
-
-	if (kstrtouint(val, 0, &value) || value < TIMEOUT_MIN_MS ||
-	    value > TIMEOUT_MAX_MS)
-		return -EINVAL;
-	WRITE_ONCE(timeout_ms, value);
-	return 0;
-}
-
-static const struct kernel_param_ops timeout_ops = {
-	.set = set_timeout,
-	.get = param_get_uint,
-};
-
-module_param_cb(timeout_ms, &timeout_ops, &timeout_ms, 0644);
+module_param_cb(timeout_ms, &aerator_timeout_ops, &timeout_ms, 0644);
 MODULE_PARM_DESC(timeout_ms, "how long the silent mode is waited for, ms");
 
 /* A host that drops a page gives a zeroed one on the next touch. */
@@ -121,10 +99,17 @@ static void overwrite(const struct aerator_block *block)
 	cond_resched();
 }
 
+/* Some debugging kernels check free pages, or cannot have them touched. */
+static bool may_overwrite(void)
+{
+	return loop.discard && !page_poisoning_enabled_static() &&
+	       !debug_pagealloc_enabled_static() &&
+	       !IS_ENABLED(CONFIG_KASAN) && !IS_ENABLED(CONFIG_KMSAN);
+}
+
 static void take_first(struct aerator_batch *batch, unsigned int nr)
 {
-	/* A kernel that poisons free pages checks that they stay so. */
-	bool discard = loop.discard && !page_poisoning_enabled_static();
+	bool discard = may_overwrite();
 	unsigned int i;
 
 	for (i = 0; i < batch->nr; i++) {
@@ -165,7 +150,8 @@ static int loop_react(struct aerator_dev_info *dev, struct aerator_batch *batch)
 	int err = 0;
 
 	if (mode == LOOP_DELAY)
-		stayed(mode, READ_ONCE(loop.delay_ms));
+		stayed(mode, min(READ_ONCE(loop.delay_ms),
+				 READ_ONCE(timeout_ms)));
 	if (mode == LOOP_SILENT) {
 		if (stayed(mode, READ_ONCE(timeout_ms)))
 			err = never_answered(dev);

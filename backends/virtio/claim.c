@@ -14,12 +14,15 @@
 /**
  * struct claim - what is needed to notice that a device is free
  * @nb: notifier of the virtio bus
- * @work: binds free balloon devices; cancelled by vb_claim_stop()
+ * @work: binds @freed; cancelled by vb_claim_stop()
+ * @freed: a balloon device that another driver lets go of, with a reference, or
+ *	NULL; exchanged atomically
  * @drv: our driver
  */
 struct claim {
 	struct notifier_block nb;
 	struct work_struct work;
+	struct device *freed;
 	struct virtio_driver *drv;
 };
 
@@ -30,38 +33,40 @@ static bool is_balloon(struct device *dev)
 	return dev_to_virtio(dev)->id.device == VIRTIO_ID_BALLOON;
 }
 
-static int bind_if_free(struct device *dev, void *unused)
+static void claim_fn(struct work_struct *work)
 {
+	struct device *dev = xchg(&claim.freed, NULL);
 	bool is_free;
+	int err = 0;
 
-	if (!is_balloon(dev))
-		return 0;
+	if (!dev)
+		return;
+	/* Held by whoever unbinds: once it is ours, the driver has let go. */
 	device_lock(dev);
 	is_free = !dev->driver;
 	device_unlock(dev);
-	if (is_free && device_driver_attach(&claim.drv->driver, dev))
-		dev_warn(dev, "balloon device is free but could not be bound\n");
-	return 0;
-}
-
-static void claim_fn(struct work_struct *work)
-{
-	bus_for_each_dev(claim.drv->driver.bus, NULL, NULL, bind_if_free);
+	if (is_free)
+		err = device_driver_attach(&claim.drv->driver, dev);
+	if (err)
+		dev_warn(dev, "balloon device has no driver, and cannot be taken: error %d\n",
+			 err);
+	put_device(dev);
 }
 
 /*
- * Called with the device locked, before its driver lets go of it. The work
- * waits for that lock. A device that our own driver lets go of is left alone:
- * somebody wants it so.
+ * Called with the device locked, before its driver lets go of it. A device that
+ * our own driver lets go of is left alone: somebody wants it so.
  */
 static int bus_event(struct notifier_block *nb, unsigned long action,
 		     void *data)
 {
 	struct device *dev = data;
 
-	if (action == BUS_NOTIFY_UNBIND_DRIVER && is_balloon(dev) &&
-	    dev->driver != &claim.drv->driver)
-		queue_work(system_freezable_wq, &claim.work);
+	if (action != BUS_NOTIFY_UNBIND_DRIVER || !is_balloon(dev) ||
+	    dev->driver == &claim.drv->driver)
+		return NOTIFY_DONE;
+	put_device(xchg(&claim.freed, get_device(dev)));
+	queue_work(system_freezable_wq, &claim.work);
 	return NOTIFY_DONE;
 }
 
@@ -118,4 +123,5 @@ void vb_claim_stop(struct virtio_driver *drv)
 {
 	bus_unregister_notifier(drv->driver.bus, &claim.nb);
 	cancel_work_sync(&claim.work);
+	put_device(xchg(&claim.freed, NULL));
 }

@@ -36,29 +36,3 @@ int hint_encode(u64 pfn, unsigned int order, unsigned int page_shift,
 	*word = cpu_to_le64(address | wire_order);
 	return 0;
 }
-
-/**
- * hint_decode - read a word
- * @word: the word
- * @address: set to the physical address of the block, bytes
- * @bytes: set to its length, bytes
- *
- * Return: 0, or -EINVAL if no block has this word; the results are then left
- *	alone.
- */
-int hint_decode(__le64 word, u64 *address, u64 *bytes)
-{
-	u64 value = le64_to_cpu(word);
-	u64 order = value & HINT_ORDER_MASK;
-	u64 start = value & ~HINT_ORDER_MASK;
-	u64 length;
-
-	if (order > HINT_ORDER_MAX)
-		return -EINVAL;
-	length = 1ULL << (order + HINT_UNIT_SHIFT);
-	if (start & (length - 1))
-		return -EINVAL;
-	*address = start;
-	*bytes = length;
-	return 0;
-}

@@ -18,15 +18,13 @@
 /* Most words in one buffer. */
 #define HINTS_MAX		32
 
-/* An address has no bits here: units are 4 KiB, and the order takes their place. */
+/* An address has no bits below this one: the order takes their place. */
 #define HINT_UNIT_SHIFT		12
-#define HINT_ORDER_MASK		((1ULL << HINT_UNIT_SHIFT) - 1)
 
 /* Largest order of which an aligned, non-empty block fits into 64 bits. */
 #define HINT_ORDER_MAX		(63 - HINT_UNIT_SHIFT)
 
 int hint_encode(u64 pfn, unsigned int order, unsigned int page_shift,
 		__le64 *word);
-int hint_decode(__le64 word, u64 *address, u64 *bytes);
 
 #endif /* _AERATION_VIRTIO_HINTS_H */

@@ -147,11 +147,39 @@ static void go_live(struct vb *vb)
 	mutex_unlock(&vb->lock);
 }
 
+/* Ends the interrupts as well. A device may have lost its queues already. */
 static void vb_free_queues(struct vb *vb)
 {
+	if (!vb->report_vq)
+		return;
 	vb->vdev->config->del_vqs(vb->vdev);
 	vb->stats_vq = NULL;
 	vb->report_vq = NULL;
+}
+
+/* Work is queued by interrupts: it can be cancelled for good only after them. */
+static void vb_end_work(struct vb *vb)
+{
+	vb_free_queues(vb);
+	cancel_work_sync(&vb->stats_work);
+	cancel_work_sync(&vb->config_work);
+}
+
+/* The host may ask for memory by balloon, virtio 1.2, 5.5.6.1. */
+static void vb_config_fn(struct work_struct *work)
+{
+	struct vb *vb = container_of(work, struct vb, config_work);
+	u32 pages = 0;
+
+	mutex_lock(&vb->lock);
+	if (vb->state == VB_LIVE)
+		virtio_cread_le(vb->vdev, struct virtio_balloon_config,
+				num_pages, &pages);
+	mutex_unlock(&vb->lock);
+	if (pages)
+		dev_warn_once(&vb->vdev->dev,
+			      "the host asks for %u pages by balloon: this driver reports free memory and does not inflate; use virtio_balloon for that\n",
+			      pages);
 }
 
 static struct vb *vb_alloc(struct virtio_device *vdev)
@@ -166,6 +194,7 @@ static struct vb *vb_alloc(struct virtio_device *vdev)
 	mutex_init(&vb->lock);
 	init_waitqueue_head(&vb->acked);
 	INIT_WORK(&vb->stats_work, vb_stats_fn);
+	INIT_WORK(&vb->config_work, vb_config_fn);
 	vdev->priv = vb;
 	return vb;
 }
@@ -187,6 +216,7 @@ static int vb_probe(struct virtio_device *vdev)
 	err = find_queues(vb);
 	if (err) {
 		dev_err(&vdev->dev, "cannot set up the queues: error %d\n", err);
+		aerator_decline(vb_ops.name, "its queues cannot be set up");
 		goto out_free;
 	}
 	vb->dev.capacity = vb_capacity(vb);
@@ -200,8 +230,7 @@ static int vb_probe(struct virtio_device *vdev)
 
 out_retire:
 	vb_retire(vb, VB_GONE);
-	cancel_work_sync(&vb->stats_work);
-	vb_free_queues(vb);
+	vb_end_work(vb);
 out_free:
 	vdev->priv = NULL;
 	kfree(vb);
@@ -214,27 +243,23 @@ static void vb_remove(struct virtio_device *vdev)
 
 	vb_retire(vb, VB_GONE);
 	aerator_shutdown(&vb->dev);
-	cancel_work_sync(&vb->stats_work);
-	vb_free_queues(vb);
+	vb_end_work(vb);
 	vdev->priv = NULL;
 	kfree(vb);
 }
 
+/* Called in interrupt context, where the configuration must not be read. */
 static void vb_changed(struct virtio_device *vdev)
 {
-	u32 pages;
+	struct vb *vb = vdev->priv;
 
-	virtio_cread_le(vdev, struct virtio_balloon_config, num_pages, &pages);
-	if (pages)
-		dev_warn_once(&vdev->dev,
-			      "the host asks for %u pages by balloon: this driver reports free memory and does not inflate; use virtio_balloon for that\n",
-			      pages);
+	queue_work(system_freezable_wq, &vb->config_work);
 }
 
 #ifdef CONFIG_PM_SLEEP
 /*
  * The core's work items are frozen by now, and a batch in flight was waited
- * for. The statistics work may be pending still; it sees the state.
+ * for. The other work may be pending still; it sees the state.
  */
 static int vb_freeze(struct virtio_device *vdev)
 {

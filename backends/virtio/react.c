@@ -13,32 +13,14 @@
 #include <linux/moduleparam.h>
 #include "vb.h"
 
-/* Bounds of timeout_ms: shorter than a busy host's hiccup, longer than a day. */
-#define TIMEOUT_MIN_MS	100U
-#define TIMEOUT_MAX_MS	86400000U
-
 /* The log is told when this part of the time is over. */
 #define WARN_SHARE	10
 
+/* A queue that the ring marked broken wakes nobody: look this often, ms. */
+#define LOOK_MS		1000U
+
 static unsigned int timeout_ms = 30000;
-
-static int set_timeout(const char *val, const struct kernel_param *kp)
-{
-	unsigned int value;
-
-	if (kstrtouint(val, 0, &value) || value < TIMEOUT_MIN_MS ||
-	    value > TIMEOUT_MAX_MS)
-		return -EINVAL;
-	WRITE_ONCE(timeout_ms, value);
-	return 0;
-}
-
-static const struct kernel_param_ops timeout_ops = {
-	.set = set_timeout,
-	.get = param_get_uint,
-};
-
-module_param_cb(timeout_ms, &timeout_ops, &timeout_ms, 0644);
+module_param_cb(timeout_ms, &aerator_timeout_ops, &timeout_ms, 0644);
 MODULE_PARM_DESC(timeout_ms,
 		 "how long the device may take over a batch before it is reset, ms (100 to 86400000)");
 
@@ -61,7 +43,7 @@ void vb_ack(struct virtqueue *vq)
  * @state: VB_SUSPENDED, VB_FAILED or VB_GONE
  *
  * A react call under way returns soon after. A device that failed stays failed
- * until the driver lets go of it.
+ * until the driver lets go of it, and one that is gone stays gone.
  *
  * Context: process context; may sleep.
  */
@@ -69,16 +51,20 @@ void vb_retire(struct vb *vb, enum vb_state state)
 {
 	mutex_lock(&vb->lock);
 	virtio_reset_device(vb->vdev);
-	if (vb->state != VB_FAILED || state == VB_GONE)
+	if (state == VB_GONE ||
+	    (vb->state != VB_FAILED && vb->state != VB_GONE))
 		WRITE_ONCE(vb->state, state);
 	mutex_unlock(&vb->lock);
 	wake_up(&vb->acked);
 }
 
-/* Give up on the device. Return: -ENODEV, for react to pass on. */
+/*
+ * Give up on the device. Return: -ENODEV, for react to pass on. While the
+ * machine goes down the bus resets every device, and nothing has failed.
+ */
 static int give_up(struct vb *vb)
 {
-	if (READ_ONCE(vb->state) != VB_LIVE)
+	if (READ_ONCE(vb->state) != VB_LIVE || system_state > SYSTEM_RUNNING)
 		return -ENODEV;
 	dev_err(&vb->vdev->dev,
 		"%s; device reset, its blocks are back with the guest, nothing is reported any more; bind the driver again to retry\n",
@@ -116,6 +102,13 @@ static int queue_hints(struct vb *vb, const struct aerator_batch *batch)
 				    GFP_NOWAIT | __GFP_NOWARN);
 }
 
+static void say_broken(struct vb *vb)
+{
+	strscpy(vb->why,
+		"queue is broken: device answered what it was not asked, or is gone",
+		sizeof(vb->why));
+}
+
 /*
  * Look for a completion before anything is asked: there can be none. The ring
  * itself notices one that names no buffer of ours and marks the queue broken.
@@ -139,8 +132,7 @@ static int submit(struct vb *vb, const struct aerator_batch *batch)
 		goto out;
 	}
 	if (answered_unasked(vb)) {
-		strscpy(vb->why, "device completed a buffer that it was not given",
-			sizeof(vb->why));
+		say_broken(vb);
 		err = -EPROTO;
 		goto out;
 	}
@@ -198,26 +190,28 @@ static enum vb_answer wait_some(struct vb *vb, unsigned int ms,
 	return answer;
 }
 
-/*
- * Wait in parts: a queue that the ring marked broken wakes nobody, so it is
- * looked at again at the end of each.
- */
+/* Wait in parts, and say in the log when the wait grows long. */
 static enum vb_answer wait_for_ack(struct vb *vb, unsigned int limit,
 				   unsigned int *len)
 {
-	enum vb_answer answer;
-	unsigned int part;
+	enum vb_answer answer = VB_NO_ANSWER;
+	unsigned int waited = 0, part;
+	bool said = false;
 
-	for (part = 0; part < WARN_SHARE; part++) {
-		answer = wait_some(vb, limit / WARN_SHARE, len);
-		if (answer != VB_NO_ANSWER)
-			return answer;
-		if (!part)
-			dev_warn_ratelimited(&vb->vdev->dev,
-					     "no answer to a batch for %u ms; the device is reset at %u ms (timeout_ms)\n",
-					     limit / WARN_SHARE, limit);
+	while (answer == VB_NO_ANSWER && waited < limit) {
+		part = min(said ? limit - waited : limit / WARN_SHARE - waited,
+			   LOOK_MS);
+		answer = wait_some(vb, part, len);
+		waited += part;
+		if (answer != VB_NO_ANSWER || said ||
+		    waited < limit / WARN_SHARE)
+			continue;
+		dev_warn_ratelimited(&vb->vdev->dev,
+				     "no answer to a batch for %u ms; the device is reset at %u ms (timeout_ms)\n",
+				     waited, limit);
+		said = true;
 	}
-	return VB_NO_ANSWER;
+	return answer;
 }
 
 static u64 batch_bytes(const struct aerator_batch *batch)
@@ -245,7 +239,7 @@ static void check_length(struct vb *vb, const struct aerator_batch *batch,
 static int vb_react(struct aerator_dev_info *dev, struct aerator_batch *batch)
 {
 	struct vb *vb = container_of(dev, struct vb, dev);
-	unsigned int limit = vb_timeout_ms();
+	unsigned int limit = READ_ONCE(timeout_ms);
 	unsigned int i, len = 0;
 	int err;
 
@@ -259,8 +253,7 @@ static int vb_react(struct aerator_dev_info *dev, struct aerator_batch *batch)
 	case VB_RETIRED:
 		return READ_ONCE(vb->state) == VB_SUSPENDED ? -EAGAIN : -ENODEV;
 	case VB_WRONG:
-		strscpy(vb->why, "device completed a buffer that it was not given",
-			sizeof(vb->why));
+		say_broken(vb);
 		return give_up(vb);
 	case VB_NO_ANSWER:
 		scnprintf(vb->why, sizeof(vb->why),
@@ -274,16 +267,18 @@ static int vb_react(struct aerator_dev_info *dev, struct aerator_batch *batch)
 	return 0;
 }
 
+static void vb_abandon(struct aerator_dev_info *dev)
+{
+	struct vb *vb = container_of(dev, struct vb, dev);
+
+	strscpy(vb->why, "device kept memory that the guest had run out of",
+		sizeof(vb->why));
+	give_up(vb);
+}
+
 const struct aerator_ops vb_ops = {
 	.name = "virtio",
 	.residency = AERATOR_TRANSIENT,
 	.react = vb_react,
+	.abandon = vb_abandon,
 };
-
-/**
- * vb_timeout_ms - Return: how long the device may take over a batch, ms
- */
-unsigned int vb_timeout_ms(void)
-{
-	return READ_ONCE(timeout_ms);
-}

@@ -22,8 +22,8 @@
  * @VB_FAILED: it was reset because it misbehaved; of no use until bound again
  * @VB_GONE: it was reset because the driver is letting go of it
  *
- * In every state but VB_LIVE the device has been reset or not been started, so
- * it touches no block.
+ * In every state but VB_LIVE the device was reset or not started, and has no
+ * buffer of ours: it touches no block.
  */
 enum vb_state {
 	VB_STARTING,
@@ -52,8 +52,9 @@ enum vb_wire {
  * struct vb - a balloon device
  * @vdev: the virtio device
  * @dev: what the core knows of it
- * @lock: protects @state, and the queues against a reset: whoever touches a
+ * @lock: protects @state, and the queues against a reset: whoever adds to a
  *	queue holds it and has seen VB_LIVE. Never held while waiting for an ack.
+ *	Only react takes buffers off @report_vq, and needs no lock for that.
  * @state: what may be done with the device
  * @wire: how a batch looks; constant while bound
  * @report_vq: queue the batches go to; valid from queue setup to the point
@@ -63,8 +64,12 @@ enum vb_wire {
  * @sg: entries of one batch, for @report_vq; belongs to react
  * @words: words of one batch; belongs to react, and to the device in between
  * @stats: statistics; belongs to @stats_work, and to the device in between
- * @stats_work: answers a request for statistics; cancelled at removal
+ * @stats_work: answers a request for statistics
+ * @config_work: looks at a changed configuration
  * @why: why the device failed, in words
+ *
+ * Both work items are queued from interrupts, and cancelled at removal once the
+ * queues and with them the interrupts are gone.
  */
 struct vb {
 	struct virtio_device *vdev;
@@ -79,6 +84,7 @@ struct vb {
 	__le64 words[HINTS_MAX];
 	struct virtio_balloon_stat stats[VB_STATS];
 	struct work_struct stats_work;
+	struct work_struct config_work;
 	char why[96];
 };
 
@@ -86,7 +92,6 @@ struct vb {
 extern const struct aerator_ops vb_ops;
 void vb_ack(struct virtqueue *vq);
 void vb_retire(struct vb *vb, enum vb_state state);
-unsigned int vb_timeout_ms(void);
 
 /* stats.c */
 void vb_stats_request(struct virtqueue *vq);

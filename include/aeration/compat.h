@@ -38,10 +38,21 @@ extern unsigned int page_reporting_order;
 #endif
 
 /**
+ * struct compat_order - the mm's order of reporting while ours is in force
+ * @changed: it was changed, and is put back
+ * @was: what it was
+ */
+struct compat_order {
+	bool changed;
+	unsigned int was;
+};
+
+/**
  * compat_register - register with the kernel's free page reporting
  * @prdev: device info whose report callback is set
  * @order: smallest order to report, 1 to MAX_PAGE_ORDER, or 0 for what the
  *	kernel uses by default
+ * @saved: for compat_unregister()
  *
  * Up to 6.1 every registration sets the order. Since then only the first one
  * since boot does, so a wish for another order is written after registering:
@@ -51,9 +62,13 @@ extern unsigned int page_reporting_order;
  * Return: 0, or -EBUSY if another driver owns free page reporting.
  */
 static inline int compat_register(struct page_reporting_dev_info *prdev,
-				  unsigned int order)
+				  unsigned int order,
+				  struct compat_order *saved)
 {
 	int err;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
+	unsigned int was = READ_ONCE(page_reporting_order);
+#endif
 
 #ifdef PAGE_REPORTING_ORDER_UNSPECIFIED
 	prdev->order = order ? order : PAGE_REPORTING_ORDER_UNSPECIFIED;
@@ -62,10 +77,30 @@ static inline int compat_register(struct page_reporting_dev_info *prdev,
 #endif
 	err = page_reporting_register(prdev);
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
-	if (!err && order)
+	/* An order that was never set is set by registering, and stays. */
+	saved->changed = !err && order && was <= MAX_PAGE_ORDER && was != order;
+	saved->was = was;
+	if (saved->changed)
 		WRITE_ONCE(page_reporting_order, order);
 #endif
 	return err;
+}
+
+/**
+ * compat_unregister - undo compat_register()
+ * @prdev: device info that is registered
+ * @saved: what compat_register() left there
+ *
+ * Context: may sleep; waits for a report under way.
+ */
+static inline void compat_unregister(struct page_reporting_dev_info *prdev,
+				     const struct compat_order *saved)
+{
+	page_reporting_unregister(prdev);
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
+	if (saved->changed)
+		WRITE_ONCE(page_reporting_order, saved->was);
+#endif
 }
 
 /**

@@ -10,6 +10,7 @@
 #ifndef _LINUX_MEMORY_AERATION_H
 #define _LINUX_MEMORY_AERATION_H
 
+#include <linux/moduleparam.h>
 #include <linux/types.h>
 
 /**
@@ -84,11 +85,16 @@ struct aerator_dev_info;
  *	has failed for good (see aerator_fail()) or is going away, -EAGAIN to
  *	be asked again later. The wait must have an end even if the hypervisor
  *	never answers.
+ * @abandon: Optional: give up on the device, so that a react call under way
+ *	returns and its blocks are back. Called when the guest has run out of
+ *	memory while a batch has been in flight for long. Process context; may
+ *	sleep, must not allocate memory or wait for react.
  */
 struct aerator_ops {
 	const char *name;
 	enum aerator_residency residency;
 	int (*react)(struct aerator_dev_info *dev, struct aerator_batch *batch);
+	void (*abandon)(struct aerator_dev_info *dev);
 };
 
 /**
@@ -104,6 +110,9 @@ struct aerator_dev_info {
 	unsigned int capacity;
 	struct aerator_batch batch;
 };
+
+/* For a backend's timeout_ms: an unsigned int, 100 ms to a day. */
+extern const struct kernel_param_ops aerator_timeout_ops;
 
 int aerator_startup(struct aerator_dev_info *dev);
 void aerator_shutdown(struct aerator_dev_info *dev);

@@ -27,6 +27,13 @@ check "the trace is alive" grep -q timer_start $T/trace
 check "no timer of ours that wakes a CPU" [ ! -s /tmp/timers ]
 check "no work of ours" [ ! -s /tmp/works ]
 check "no sample" [ "$(stat samples)" -eq "$samples" ]
+# A CPU that goes and comes takes its timer along, and is watched again.
+put /sys/devices/system/cpu/cpu1/online 0
+put /sys/devices/system/cpu/cpu1/online 1
+sleep 1
+samples=$(stat samples)
+taskset 2 "$HERE/memwork" churn 256 2 >/dev/null
+check "a CPU that was away is watched" [ "$(stat samples)" -gt "$samples" ]
 # The same count sees a guest that is not idle.
 put $T/trace ""
 put $T/events/workqueue/workqueue_execute_start/enable 1

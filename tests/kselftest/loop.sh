@@ -50,6 +50,15 @@ check "blocks before it were taken, those after it were not" \
 put $L/mode error
 fresh
 check "a device that fails as a whole is survived" grows errors
+put $L/mode ack
+put $S/window_ms 1000
+put $L/mode error
+"$HERE/memwork" churn 256 2 >/dev/null
+check "errors within a window" grows errors
+sleep 5
+put $L/mode ack
+check "what was refused is offered again, though nothing moves" grows bytes
+put $S/window_ms 0
 put $L/delay_ms 300
 put $L/mode delay
 fresh

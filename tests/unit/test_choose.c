@@ -81,6 +81,15 @@ static void a_failed_device_is_not_used(void)
 
 	EXPECT_EQ(choose_backend(&f), AERATOR_NONE);
 	EXPECT(strstr(choose_against(&f, AERATOR_VIRTIO), "failed"));
+	EXPECT(choose_failed(&f));
+	f.requested = AERATOR_LOOP;
+	EXPECT(!choose_failed(&f));
+	f.requested = AERATOR_NONE;
+	EXPECT(!choose_failed(&f));
+	f.requested = AERATOR_VIRTIO;
+	EXPECT(choose_failed(&f));
+	f.failed = 0;
+	EXPECT(!choose_failed(&f));
 }
 
 /* Whatever is chosen has nothing against it, and everything else has. */

@@ -10,6 +10,20 @@
 #define PAGE_SHIFT_64K	16
 #define ROUNDS		2000000
 
+/* What a host makes of a word, written from the description of the wire. */
+static int hint_decode(__le64 word, u64 *address, u64 *bytes)
+{
+	u64 value = le64toh(word);
+	u64 order = value & 0xfff;
+	u64 start = value - order;
+
+	if (order > HINT_ORDER_MAX || start % (4096ULL << order))
+		return -EINVAL;
+	*address = start;
+	*bytes = 4096ULL << order;
+	return 0;
+}
+
 static __le64 word_of(u64 pfn, unsigned int order, unsigned int shift)
 {
 	__le64 word = 0xdeadbeefULL;

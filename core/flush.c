@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Report all surplus now: before a snapshot or a migration, say.
+ */
+#include <linux/mm.h>
+#include <linux/sched/signal.h>
+#include "report.h"
+
+/* A flush gives up after this many passes in a row without progress. */
+#define FLUSH_IDLE_PASSES	3
+
+static u64 pages_reported(void)
+{
+	return atomic64_read(&aeration_stats.bytes) >> PAGE_SHIFT;
+}
+
+/* What may be reported, whatever the window says. Return: pages. */
+static unsigned long flush_budget(void)
+{
+	struct census census;
+	unsigned long free, budget;
+
+	sampler_take_census(&census);
+	spin_lock_bh(&reporter.lock);
+	if (sampler_read_free(&free))
+		pacer_sample(&reporter.pacer, sampler_now_ms(), free);
+	budget = pacer_budget(pacer_surplus_now(&reporter.pacer), census.reported,
+			      census.reportable);
+	reporter.budget = budget;
+	reporter.flushing = true;
+	spin_unlock_bh(&reporter.lock);
+	return budget;
+}
+
+/* One round of a flush. Return: pages reported. */
+static u64 flush_pass(void)
+{
+	u64 before = pages_reported();
+	unsigned long budget;
+
+	flush_delayed_work(&reporter.prdev.work);
+	budget = flush_budget();
+	if (budget) {
+		sampler_start_pass();
+		flush_delayed_work(&reporter.prdev.work);
+	}
+	return pages_reported() - before;
+}
+
+static u64 not_taken(void)
+{
+	return atomic64_read(&aeration_stats.errors) +
+	       atomic64_read(&aeration_stats.refused);
+}
+
+/**
+ * report_flush - report all surplus now, whatever the window says
+ *
+ * Returns when nothing is left that could be reported, or when as much was
+ * reported as could be at the beginning: what is freed meanwhile has no part in
+ * it, or a busy guest would flush for ever.
+ *
+ * Context: process context under the registry's mutex, between report_start()
+ *	and report_stop(); sleeps.
+ * Return: 0, -ERESTARTSYS if a signal came first, -EIO if the hypervisor did
+ *	not take what was offered.
+ */
+int report_flush(void)
+{
+	u64 errors = not_taken(), left = flush_budget();
+	unsigned int idle = 0;
+	int err = 0;
+
+	while (left && idle < FLUSH_IDLE_PASSES && !err) {
+		u64 pages = flush_pass();
+
+		idle = pages ? 0 : idle + 1;
+		left -= min(left, pages);
+		if (not_taken() != errors)
+			err = -EIO;
+		else if (signal_pending(current))
+			err = -ERESTARTSYS;
+	}
+	spin_lock_bh(&reporter.lock);
+	reporter.flushing = false;
+	reporter.budget = 0;
+	spin_unlock_bh(&reporter.lock);
+	return err;
+}
