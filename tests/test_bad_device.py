@@ -33,6 +33,13 @@ def make_batches(vm):
     return vm.start("exec /opt/aeration/memwork churn 512 600")
 
 
+def end_load(vm, load):
+    """Kill the load, and wait until its memory is free."""
+    load.kill()
+    vm.wait_until(lambda: vm.run("pidof memwork", check=False).rc,
+                  "the load to be gone", guest.SOON)
+
+
 def expect_failed(vm, why):
     """The backend has failed, says why, and holds nothing."""
     guest.wait_value(vm, "state", "failed")
@@ -91,7 +98,7 @@ def test_lying_device(image, kernel):
                         guest.SOON, "interrupts without work")
         device.mode = "normal"
         works(vm, device)
-        load.kill()
+        end_load(vm, load)
         guest.unload(vm)
         assert not device.snapshot()["violations"]
         assert guest.free_kib(vm) > before - 4096
@@ -120,7 +127,7 @@ def test_gone_while_in_flight(image, kernel):
             vm.run(command, timeout=guest.SOON)
             assert guest.value(vm, "state") == "off"
             assert guest.stat(vm, "in_flight_bytes") == 0
-            load.kill()
+            end_load(vm, load)
             guest.unload(vm)
         assert device.snapshot()["dropped"] == 3
         assert guest.free_kib(vm) > before - 4096
@@ -156,7 +163,7 @@ def test_none_while_in_flight(image):
         assert guest.value(vm, "state") == "off"
         assert guest.stat(vm, "in_flight_bytes") == 0
         assert guest.stat(vm, "timeouts") == 0
-        load.kill()
+        end_load(vm, load)
         device.mode = "normal"
         guest.unload(vm)
 
@@ -175,5 +182,5 @@ def test_suspend_with_a_slow_device(image):
         vm.suspend()
         works(vm, device)
         assert guest.value(vm, "state") == "running"
-        load.kill()
+        end_load(vm, load)
         guest.unload(vm)

@@ -45,6 +45,6 @@ class Job:
 
     def kill(self, signal="KILL"):
         """Send a signal to the command and all that it started."""
-        self.vm.run(f"kill -{signal} -- -$(cat {self.base}.pid); "
+        self.vm.run(f"/bin/kill -{signal} -$(cat {self.base}.pid); "
                     f"test -e {self.base}.rc || echo 137 > {self.base}.rc",
                     check=False)

@@ -162,7 +162,7 @@ class Vm:
         root = roots.root_for(self.qemu_of)
         stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         self.logs = (cache.BUILD / "logs" /
-                     f"{stamp}-{next(_BOOTS):03}-{self.name}")
+                     f"{stamp}-{os.getpid()}-{next(_BOOTS):03}-{self.name}")
         self.logs.mkdir(parents=True)
         # Socket names are short by law: 108 bytes with the path.
         self.sockets = tempfile.mkdtemp(prefix="aerlab-")
