@@ -22,6 +22,7 @@ obj-$(CONFIG_AERATION_FAULTS) += tests/faults/
 
 else
 
-include tools/targets.mk
+# By its own path: this may be called with "make -f" from anywhere.
+include $(dir $(abspath $(lastword $(MAKEFILE_LIST))))tools/targets.mk
 
 endif

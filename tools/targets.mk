@@ -1,9 +1,44 @@
 # SPDX-License-Identifier: GPL-2.0
 # What a person can ask for; kbuild never reads this.
+#
+## Aeration: hand free memory of a guest back to its hypervisor.
+##
+## For a guest:
+##   make                     build the modules for this machine's kernel
+##   make modules KDIR=DIR    build them against the kernel headers in DIR
+##   make modules_install     install them; root; INSTALL_MOD_PATH=DIR for a tree
+##
+## On a development machine (Debian, amd64):
+##   make demo                show how fast freed memory is back with the host,
+##                            beside the stock driver; results in build/results
+##       KERNEL=6.12            in a guest with this kernel (default 6.1)
+##       MIB=1000               free this much (default 1500)
+##   make check               run all tests; the last line is the verdict
+##       KERNEL="6.1 6.12"      boot these kernels only
+##       TESTS=tests/test_lab.py  run these only; several, or FILE::TEST, may be
+##       JOBS=1                 tests beside each other (default 2)
+##   make setup               install packages, make build roots, get kernels
+##   make image               build the guest image of the tests
+##   make clean               remove what was built, and the logs of tests
+##   make clean-cache         remove build roots and kernels, kept for all trees
+##   make help                this text
+
+TOP := $(patsubst %/tools/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 
 KVER ?= $(shell uname -r)
 KDIR ?= /lib/modules/$(KVER)/build
-TOP := $(patsubst %/,%,$(dir $(abspath $(firstword $(MAKEFILE_LIST)))))
+JOBS ?= 2
+TESTS ?= tests
+
+# The lab runs kbuild and other makes of its own, which must see nothing of
+# this one. Only this Python has the pytest that setup.sh installs.
+PLAIN_ENV := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES \
+	     -u MAKE_TERMOUT -u MAKE_TERMERR -u KDIR -u KVER -u KERNEL -u MIB \
+	     -u TESTS -u JOBS PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=tests
+PYTHON := $(PLAIN_ENV) /usr/bin/python3
+KERNEL_OPTIONS := $(foreach one,$(KERNEL),--kernel $(one))
+
+.DEFAULT_GOAL := modules
 
 modules modules_install:
 	@test -e "$(KDIR)/Makefile" || { \
@@ -11,4 +46,38 @@ modules modules_install:
 	  exit 1; }
 	$(MAKE) -C "$(KDIR)" M="$(TOP)" $@
 
-.PHONY: modules modules_install
+help:
+	@sed -n 's/^##\( \|$$\)//p' "$(TOP)/tools/targets.mk"
+
+packages:
+	@exec "$(TOP)/tests/lab/setup.sh"
+
+# With an unknown kernel this fails first and names those there are.
+setup: packages
+	@cd "$(TOP)" && exec $(PYTHON) -m lab setup $(KERNEL_OPTIONS)
+
+image: setup
+	@cd "$(TOP)" && exec $(PYTHON) -m lab image
+
+demo: packages
+	@cd "$(TOP)" && exec $(PYTHON) tools/demo.py \
+	  $(if $(KERNEL),--kernel "$(KERNEL)") $(if $(MIB),--mib "$(MIB)")
+
+# Each test boots a guest of its own, so they can run beside each other.
+check: image
+	@cd "$(TOP)" && exec $(PYTHON) -m pytest -v -p no:cacheprovider \
+	  $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist load) \
+	  $(KERNEL_OPTIONS) $(TESTS)
+
+clean:
+	cd "$(TOP)" && rm -rf build tests/kselftest/out
+	cd "$(TOP)" && find . -name .git -prune -o -type f \( -name '*.o' \
+	  -o -name '*.ko' -o -name '*.mod' -o -name '*.mod.c' \
+	  -o -name '.*.cmd' -o -name '.*.d' -o -name modules.order \
+	  -o -name Module.symvers \) -exec rm -f {} +
+
+clean-cache:
+	@cd "$(TOP)" && exec $(PYTHON) -m lab clean-cache
+
+.PHONY: modules modules_install help packages setup image demo check clean \
+	clean-cache
