@@ -12,7 +12,7 @@
  * at most, after refusing again and again.
  */
 #define REFUSED_PAUSE_MIN_MS	1000
-#define REFUSED_PAUSE_MAX_MS	64000
+#define REFUSED_PAUSE_MAX_MS	16000
 
 /* How long a guest out of memory waits for an ack, ms. */
 #define OOM_WAIT_MS	500

@@ -14,6 +14,11 @@ MIB = 1 << 20
 # Part of the surplus that has to come back.
 SHARE = 0.95
 
+# QEMU 11.1 without KVM now and then stays in the guest's write to the sleep
+# register for good, also in a guest without a balloon driver: seen at the 2nd,
+# 6th, 11th and 14th sleep. The suite whose QEMU was not seen to do so:
+QEMU_THAT_SLEEPS = "6.1"
+
 # Seconds to wait for what should be there within one or two.
 SOON = 60
 

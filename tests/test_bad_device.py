@@ -169,17 +169,26 @@ def test_none_while_in_flight(image):
 
 
 def test_suspend_with_a_slow_device(image):
-    """Suspend waits for the batch in flight, and reporting goes on after it."""
-    with guest.vhost_guest("6.1", "slow-suspend", pvh=False) as (vm, device):
+    """Suspend waits for the batch in flight, and reporting goes on after it.
+
+    Everything is frozen and brought back but the machine itself, which in the
+    QEMU that this device needs does not sleep reliably.
+    """
+    with guest.vhost_guest("6.1", "slow-suspend") as (vm, device):
         vm.run("modprobe aeration_virtio")
         guest.wait_value(vm, "state", "running")
         vm.run(f"echo 0 > {guest.SYSFS}/window_ms")
+        vm.run("echo devices > /sys/power/pm_test")
         device.delay_s = 1.0
         device.mode = "hold"
         load = make_batches(vm)
         vm.wait_until(lambda: guest.stat(vm, "in_flight_bytes"),
                       "a batch in flight", guest.SOON)
-        vm.suspend()
+        stops = device.snapshot()["stops"]
+        vm.start("echo mem > /sys/power/state")
+        vm.wait_until(lambda: "PM: suspend exit" in vm.console(),
+                      "the guest to be back", guest.SOON)
+        assert device.snapshot()["stops"] == stops + 1
         works(vm, device)
         assert guest.value(vm, "state") == "running"
         end_load(vm, load)

@@ -74,7 +74,8 @@ def test_page_reporting_refuses(image):
 
 def test_no_queues_after_resume(image):
     """A device that cannot be set up again after sleep: said, and survived."""
-    with Vm("6.1", "faults-resume", pvh=False) as vm:
+    with Vm("6.1", "faults-resume", pvh=False,
+            qemu_of=guest.QEMU_THAT_SLEEPS) as vm:
         vm.run("modprobe aeration_virtio")
         guest.wait_value(vm, "state", "running")
         with failing(vm, "vp_modern_find_vqs", task="kworker"):

@@ -177,7 +177,8 @@ def test_removal_under_load(image, kernel):
 
 def test_suspend_and_resume(image, kernel):
     """Asleep and awake again, twice: reporting goes on."""
-    with Vm(kernel, f"suspend-{kernel}", pvh=False) as vm:
+    with Vm(kernel, f"suspend-{kernel}", pvh=False,
+            qemu_of=guest.QEMU_THAT_SLEEPS) as vm:
         vm.run("modprobe aeration_virtio")
         vm.run(f"echo 0 > {guest.SYSFS}/window_ms")
         for _ in range(2):

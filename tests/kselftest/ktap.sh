@@ -90,15 +90,16 @@ stat()
 	cat "$S/stats/$1"
 }
 
-# grows NAME: does a counter grow within 20 s?
+# grows NAME: does a counter grow within 60 s? The core leaves a device that
+# refuses alone for up to 16 s.
 grows()
 {
 	was=$(stat "$1")
-	for _ in $(seq 200); do
+	for _ in $(seq 600); do
 		[ "$(stat "$1")" -gt "$was" ] && return
 		sleep 0.1
 	done
-	echo "stats/$1 stayed $was for 20 s"
+	echo "stats/$1 stayed $was for 60 s"
 	return 1
 }
 

@@ -51,6 +51,7 @@ put $L/mode error
 fresh
 check "a device that fails as a whole is survived" grows errors
 put $L/mode ack
+check "after a success" grows bytes
 put $S/window_ms 1000
 put $L/mode error
 "$HERE/memwork" churn 256 2 >/dev/null
