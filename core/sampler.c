@@ -146,6 +146,7 @@ static void go_quiet(void)
 	spin_lock_bh(&reporter.lock);
 	if (reporter.mode == WATCH_ACTIVE) {
 		reporter.mode = WATCH_QUIET;
+		reporter.budget = 0;
 		for_each_online_cpu(cpu)
 			arm_watch(cpu);
 	}
@@ -228,6 +229,9 @@ static enum verdict take_sample(unsigned long *surplus)
 	if (sampler_read_free(&free)) {
 		pacer_sample(&reporter.pacer, now, free);
 		*surplus = pacer_surplus(&reporter.pacer);
+		/* What the mm left of a grant does not outlive the surplus. */
+		if (!reporter.flushing)
+			reporter.budget = min(reporter.budget, *surplus);
 		if (now >= reporter.census_at && now >= reporter.paused_until)
 			verdict = *surplus ? VERDICT_GRANT : VERDICT_NOTHING;
 	}
