@@ -31,6 +31,9 @@ from .sampler import PERIOD, Sampler, rss
 BOOT_TIMEOUT = 120
 POWEROFF_TIMEOUT = 60
 
+# Seconds for the agent to answer before the guest it is in goes to sleep.
+SLEEP_DELAY = 3
+
 CONSOLE_TAIL = 30	# lines of console in an error
 
 # Bytes of a file that go into one command of push(), before base64.
@@ -374,12 +377,13 @@ class Vm:
         Needs pvh=False and machine="pc": under q35 a guest that has slept
         wakes by itself from its next sleep, and cannot power off.  Nothing
         is sent to the guest meanwhile: it would be lost with the state of
-        its serial port.
+        its serial port.  It sleeps a while after the command, because the
+        agent could not answer once it is frozen, and nobody would wake it.
         """
         if self.pvh or self.machine != "pc":
             raise LabError('S3 sleep needs Vm(..., pvh=False, machine="pc")')
         woken = self.console().count("PM: suspend exit")
-        job = self.start("echo mem > /sys/power/state")
+        job = self.start(f"sleep {SLEEP_DELAY}; echo mem > /sys/power/state")
         self.wait_event("SUSPEND", timeout)
         self.qmp("system_wakeup")
         self.wait_until(
