@@ -14,12 +14,19 @@
 #include <linux/types.h>
 
 /**
- * AERATOR_CAPACITY - most blocks in one batch
+ * AERATOR_CAPACITY - most blocks in one batch of a transient backend
  *
  * Also PAGE_REPORTING_CAPACITY of linux/page_reporting.h and the number of
- * words in one buffer of the hinting queue.
+ * words in one buffer of the hinting queue. What a capacity of 0 asks for.
  */
 #define AERATOR_CAPACITY	32
+
+/**
+ * AERATOR_DURABLE_CAPACITY - most blocks in one batch of a durable backend
+ *
+ * A gigabyte in blocks of 2 MiB.
+ */
+#define AERATOR_DURABLE_CAPACITY	512
 
 /**
  * enum aerator_residency - what becomes of a block after its ack
@@ -33,25 +40,34 @@ enum aerator_residency {
 };
 
 /**
- * enum aerator_block_state - who answers for a block of a batch
- * @AERATOR_BLOCK_ISOLATED: the core; the hypervisor knows nothing of it.
- * @AERATOR_BLOCK_IN_FLIGHT: the backend; the hypervisor may be working on it.
- * @AERATOR_BLOCK_TAKEN: the core again; the hypervisor has processed it.
- * @AERATOR_BLOCK_REFUSED: the core again; the hypervisor did not take it and
- *	will not touch it.
+ * enum aerator_block_state - whose a block is, and whether it is backed
+ * @AERATOR_BLOCK_FREE: the allocator's, backed.
+ * @AERATOR_BLOCK_ISOLATED: the core's, backed; the hypervisor knows nothing of
+ *	it, or has refused it and will not touch it.
+ * @AERATOR_BLOCK_IN_FLIGHT: the backend's; the hypervisor may be working on it.
+ * @AERATOR_BLOCK_HELD: the core's; the hypervisor has taken it. Backed again on
+ *	touch if the backend is transient, without any backing if it is durable.
+ * @AERATOR_BLOCK_RESTORING: the backend's, durable only; the hypervisor may be
+ *	backing it.
+ * @AERATOR_BLOCK_QUARANTINED: nobody's, durable only; part of it may have no
+ *	backing, and which part is not known. Never used again.
+ * @AERATOR_BLOCK_STATES: how many there are
  */
 enum aerator_block_state {
+	AERATOR_BLOCK_FREE,
 	AERATOR_BLOCK_ISOLATED,
 	AERATOR_BLOCK_IN_FLIGHT,
-	AERATOR_BLOCK_TAKEN,
-	AERATOR_BLOCK_REFUSED,
+	AERATOR_BLOCK_HELD,
+	AERATOR_BLOCK_RESTORING,
+	AERATOR_BLOCK_QUARANTINED,
+	AERATOR_BLOCK_STATES,
 };
 
 /**
  * struct aerator_block - a naturally aligned power-of-two run of free pages
  * @pfn: number of its first page, in units of PAGE_SIZE
  * @order: binary logarithm of its length in pages of PAGE_SIZE
- * @state: who answers for it
+ * @state: whose it is
  */
 struct aerator_block {
 	unsigned long pfn;
@@ -66,7 +82,7 @@ struct aerator_block {
  */
 struct aerator_batch {
 	unsigned int nr;
-	struct aerator_block block[AERATOR_CAPACITY];
+	struct aerator_block block[];
 };
 
 struct aerator_dev_info;
@@ -76,39 +92,58 @@ struct aerator_dev_info;
  * @name: one of the backend names of aeration.backend=
  * @residency: what becomes of a block after its ack
  * @react: Deliver a batch and return after the hypervisor's ack. Called in
- *	process context with no lock held and may sleep, but must not allocate
- *	memory: it runs while pages are being taken from the allocator. The
- *	core never calls it twice at a time for one device. On entry every
+ *	process context with no spinlock held and may sleep, but must not
+ *	allocate memory: it runs while pages are being taken from the allocator.
+ *	The core never calls it twice at a time for one device. On entry every
  *	block is AERATOR_BLOCK_IN_FLIGHT. Return 0 after setting each block to
- *	TAKEN or REFUSED; or a negative error if nothing was delivered and the
- *	hypervisor will not touch any of the blocks: -ENODEV when the backend
- *	has failed for good (see aerator_fail()) or is going away, -EAGAIN to
- *	be asked again later. The wait must have an end even if the hypervisor
- *	never answers.
+ *	HELD, ISOLATED or, if durable, QUARANTINED; or a negative error if
+ *	nothing was delivered and the hypervisor will not touch any of the
+ *	blocks: -ENODEV when the backend has failed for good (see
+ *	aerator_fail()) or is going away, -EAGAIN to be asked again later. The
+ *	wait must have an end even if the hypervisor never answers.
+ * @restore: Durable only: have the blocks of a batch backed again. As @react,
+ *	with these differences. It may be called from memory reclaim, so it may
+ *	wait only for what never waits for memory. It may be called while @react
+ *	is running, but not twice at a time, and with another batch than
+ *	@react. On entry every block is AERATOR_BLOCK_RESTORING. Return 0 after
+ *	setting each block to ISOLATED (every page backed), HELD (no page
+ *	backed) or QUARANTINED; or a negative error if every block is as it
+ *	was.
  * @abandon: Optional: give up on the device, so that a react call under way
  *	returns and its blocks are back. Called when the guest has run out of
  *	memory while a batch has been in flight for long. Process context; may
  *	sleep, must not allocate memory or wait for react.
+ * @note_held: Optional, durable only: the bytes now held have changed. Called
+ *	in process context, from memory reclaim too, with locks held: must not
+ *	sleep.
  */
 struct aerator_ops {
 	const char *name;
 	enum aerator_residency residency;
 	int (*react)(struct aerator_dev_info *dev, struct aerator_batch *batch);
+	int (*restore)(struct aerator_dev_info *dev,
+		       struct aerator_batch *batch);
 	void (*abandon)(struct aerator_dev_info *dev);
+	void (*note_held)(struct aerator_dev_info *dev, u64 bytes);
 };
 
 /**
  * struct aerator_dev_info - a backend's device, as the core knows it
  * @ops: what the backend does; set by the backend before aerator_startup()
- * @capacity: most blocks the device takes in a batch, 1 to AERATOR_CAPACITY;
- *	0 asks for AERATOR_CAPACITY; set by the backend before startup
- * @batch: the one batch of this device; belongs to the core, and to the
- *	backend while it is in @ops->react
+ * @capacity: most blocks the device takes in a batch, 1 to AERATOR_CAPACITY, or
+ *	to AERATOR_DURABLE_CAPACITY if durable; 0 asks for AERATOR_CAPACITY; set
+ *	by the backend before startup
+ * @scrub: durable only: blocks must be filled with zeros before @ops->react;
+ *	the core sees to it; the backend may change it at any time
+ * @batch: the one batch of this device that @ops->react gets; belongs to the
+ *	core, and to the backend while it is in @ops->react; there from startup
+ *	to shutdown
  */
 struct aerator_dev_info {
 	const struct aerator_ops *ops;
 	unsigned int capacity;
-	struct aerator_batch batch;
+	bool scrub;
+	struct aerator_batch *batch;
 };
 
 /* For a backend's timeout_ms: an unsigned int, 100 ms to a day. */
@@ -120,5 +155,7 @@ int aerator_permitted(const char *name);
 void aerator_decline(const char *name, const char *why);
 void aerator_fail(struct aerator_dev_info *dev, const char *why);
 void aerator_note_timeout(struct aerator_dev_info *dev);
+void aerator_quiesce(struct aerator_dev_info *dev);
+void aerator_resume(struct aerator_dev_info *dev);
 
 #endif /* _LINUX_MEMORY_AERATION_H */
