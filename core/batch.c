@@ -6,9 +6,12 @@
  * to the backend for the length of one react call, and the source reads the
  * result. No lock is needed, because a source submits from one work item only.
  */
+#define pr_fmt(fmt) "aeration: " fmt
+
 #include <linux/bug.h>
 #include <linux/ktime.h>
 #include <linux/mm.h>
+#include <linux/printk.h>
 #include <aeration/compat.h>
 #include "core.h"
 
@@ -34,6 +37,30 @@ static u64 set_all(struct aerator_batch *batch, enum aerator_block_state state)
 	return bytes;
 }
 
+/*
+ * A backend may leave a block in few states only. One that it says nothing
+ * about may be anywhere if the backend is durable.
+ */
+static void check_states(const struct aerator_dev_info *dev,
+			 struct aerator_batch *batch)
+{
+	bool durable = dev->ops->residency == AERATOR_DURABLE;
+	unsigned int i;
+
+	for (i = 0; i < batch->nr; i++) {
+		enum aerator_block_state *state = &batch->block[i].state;
+
+		if (*state == AERATOR_BLOCK_HELD ||
+		    *state == AERATOR_BLOCK_ISOLATED ||
+		    (*state == AERATOR_BLOCK_QUARANTINED && durable))
+			continue;
+		pr_err_ratelimited("%s: left block pfn %lx in state %d\n",
+				   dev->ops->name, batch->block[i].pfn, *state);
+		*state = durable ? AERATOR_BLOCK_QUARANTINED :
+				   AERATOR_BLOCK_ISOLATED;
+	}
+}
+
 /* Count what the hypervisor took. Return: blocks it did not take. */
 static unsigned int count_taken(const struct aerator_batch *batch, u64 *bytes)
 {
@@ -41,7 +68,7 @@ static unsigned int count_taken(const struct aerator_batch *batch, u64 *bytes)
 
 	*bytes = 0;
 	for (i = 0; i < batch->nr; i++) {
-		if (batch->block[i].state == AERATOR_BLOCK_TAKEN)
+		if (batch->block[i].state == AERATOR_BLOCK_HELD)
 			*bytes += block_bytes(&batch->block[i]);
 		else
 			refused++;
@@ -64,7 +91,7 @@ static unsigned int count_taken(const struct aerator_batch *batch, u64 *bytes)
  */
 int batch_submit(struct aerator_dev_info *dev)
 {
-	struct aerator_batch *batch = &dev->batch;
+	struct aerator_batch *batch = dev->batch;
 	const char *name = dev->ops->name;
 	u64 offered, bytes = 0, start;
 	unsigned int refused;
@@ -79,6 +106,8 @@ int batch_submit(struct aerator_dev_info *dev)
 
 	if (err)
 		set_all(batch, AERATOR_BLOCK_ISOLATED);
+	else
+		check_states(dev, batch);
 	refused = count_taken(batch, &bytes);
 	trace_batch_ack(name, batch->nr - refused, bytes,
 			ktime_get_ns() - start, err);
@@ -93,4 +122,41 @@ int batch_submit(struct aerator_dev_info *dev)
 	atomic64_add(bytes, &aeration_stats.bytes);
 	atomic64_add(refused, &aeration_stats.refused);
 	return refused ? -EAGAIN : 0;
+}
+
+/**
+ * batch_restore - have a batch backed again
+ * @dev: a started durable device
+ * @batch: 1 to capacity held blocks
+ *
+ * On return every block is the caller's again, and its state says whether it is
+ * ISOLATED, still HELD or QUARANTINED.
+ *
+ * Context: process context, memory reclaim included, one caller at a time for
+ *	each device, no spinlock held; sleeps; allocates nothing.
+ */
+void batch_restore(struct aerator_dev_info *dev, struct aerator_batch *batch)
+{
+	const char *name = dev->ops->name;
+	u64 asked, bytes = 0, start = ktime_get_ns();
+	unsigned int i, restored = 0;
+	int err;
+
+	asked = set_all(batch, AERATOR_BLOCK_RESTORING);
+	trace_restore_submit(name, batch->nr, asked);
+
+	err = dev->ops->restore(dev, batch);
+
+	if (err)
+		set_all(batch, AERATOR_BLOCK_HELD);
+	else
+		check_states(dev, batch);
+	for (i = 0; i < batch->nr; i++)
+		if (batch->block[i].state == AERATOR_BLOCK_ISOLATED) {
+			bytes += block_bytes(&batch->block[i]);
+			restored++;
+		}
+	trace_restore_ack(name, restored, bytes, ktime_get_ns() - start, err);
+	atomic64_inc(&aeration_stats.restores);
+	atomic64_add(bytes, &aeration_stats.restored);
 }

@@ -95,6 +95,8 @@ const char *choose_against(const struct choose_facts *f, enum aerator_kind kind)
 		return "aeration.backend=none";
 	if (f->requested == AERATOR_AUTO && kind == AERATOR_LOOP)
 		return "a test device; runs only when asked for by name";
+	if (f->requested == AERATOR_AUTO && kind == AERATOR_XEN && f->dom0)
+		return "domain 0 is aerated only when asked for by name";
 	if (f->requested != AERATOR_AUTO && f->requested != kind)
 		return "another backend was asked for by name";
 	if (f->failed & (1U << kind))

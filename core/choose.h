@@ -31,6 +31,7 @@ enum aerator_kind {
  * struct choose_facts - what decides
  * @requested: value of aeration.backend=
  * @on_xen: Xen is the innermost hypervisor
+ * @dom0: this is the domain that runs the host
  * @on_hyperv: Hyper-V is the innermost hypervisor
  * @confidential: the host must not see or change this guest's memory
  * @present: bit k: a device of kind k has started up
@@ -39,6 +40,7 @@ enum aerator_kind {
 struct choose_facts {
 	enum aerator_kind requested;
 	bool on_xen;
+	bool dom0;
 	bool on_hyperv;
 	bool confidential;
 	unsigned int present;

@@ -38,8 +38,8 @@ enum aeration_state {
  * @held_back: blocks the allocator offered before they were surplus
  * @samples: samples of free memory taken by the ordinary timer
  * @in_flight: pages the backend has at this moment
- * @quarantined: blocks whose backing is not known; none can be while every
- *	backend is transient
+ * @restored: bytes that the hypervisor backed again
+ * @restores: batches of such
  */
 struct aeration_stats {
 	atomic64_t batches;
@@ -51,7 +51,8 @@ struct aeration_stats {
 	atomic64_t held_back;
 	atomic64_t samples;
 	atomic64_t in_flight;
-	atomic64_t quarantined;
+	atomic64_t restored;
+	atomic64_t restores;
 };
 
 extern struct aeration_stats aeration_stats;
@@ -61,6 +62,7 @@ extern struct workqueue_struct *aeration_wq;
 
 /* batch.c */
 int batch_submit(struct aerator_dev_info *dev);
+void batch_restore(struct aerator_dev_info *dev, struct aerator_batch *batch);
 
 /* params.c: values in force; writers go through the parameter's setter */
 u32 param_window_ms(void);
@@ -69,6 +71,9 @@ unsigned int param_order(void);
 enum aerator_kind param_backend(void);
 int param_store_window_ms(const char *val);
 int param_store_reserve_mb(const char *val);
+int param_store_max_held(const char *val);
+int param_show_max_held(char *buf);
+unsigned long param_max_held_pages(void);
 unsigned int param_reserve_mb(void);
 
 /* registry.c */
@@ -78,20 +83,47 @@ void registry_exit(void);
 void registry_update(void);
 void registry_retune(void);
 int registry_flush(void);
+int registry_restore(void);
+unsigned int registry_order(void);
 enum aeration_state registry_state(void);
 const char *registry_state_name(enum aeration_state state);
 unsigned int registry_capacity(void);
 const char *registry_backend(void);
 int registry_why(enum aerator_kind kind, char *buf, size_t size);
 
-/* report.c: the source of free blocks for transient backends */
-int report_init(void);
-void report_exit(void);
-int report_start(struct aerator_dev_info *dev);
-void report_stop(void);
-void report_retune(void);
-int report_flush(void);
-unsigned int report_order(void);
+/**
+ * struct source - where blocks come from
+ * @start: Begin for a device. Return 0, -EBUSY if another driver is in the way
+ *	and may let go, or another negative error.
+ * @stop: End, and wait until no block is in flight. The device must answer, or
+ *	be made to.
+ * @retune: Take over changed parameters.
+ * @flush: Let go of all surplus now. Return 0 or a negative error.
+ * @restore: Optional: get back all that is held. Return 0, or -EAGAIN if the
+ *	hypervisor did not give back all.
+ * @order: Return the order of the smallest block.
+ *
+ * All are called in process context under the registry's mutex and may sleep;
+ * @order in any context. All but @start only while started.
+ */
+struct source {
+	int (*start)(struct aerator_dev_info *dev);
+	void (*stop)(void);
+	void (*retune)(void);
+	int (*flush)(void);
+	int (*restore)(void);
+	unsigned int (*order)(void);
+};
+
+extern const struct source report_source;	/* report.c: transient */
+extern const struct source hold_source;		/* hold.c: durable */
+
+/* hold.c, pressure.c: for show */
+unsigned long hold_blocks(enum aerator_block_state state);
+unsigned long hold_held_pages(void);
+int hold_show_states(char *buf);
+void hold_exit(void);
+bool pressure_starved(void);
 
 /**
  * struct census - free memory by whether it is reported

@@ -20,15 +20,15 @@ static unsigned long flush_budget(void)
 	struct census census;
 	unsigned long free, budget;
 
-	sampler_take_census(&census);
-	spin_lock_bh(&reporter.lock);
-	if (sampler_read_free(&free))
-		pacer_sample(&reporter.pacer, sampler_now_ms(), free);
-	budget = pacer_budget(pacer_surplus_now(&reporter.pacer), census.reported,
+	grant_take_census(&census);
+	spin_lock_bh(&watch.lock);
+	if (grant_read_free(&free))
+		pacer_sample(&watch.pacer, watch_now_ms(), free);
+	budget = pacer_budget(pacer_surplus_now(&watch.pacer), census.reported,
 			      census.reportable);
 	reporter.budget = budget;
 	reporter.flushing = true;
-	spin_unlock_bh(&reporter.lock);
+	spin_unlock_bh(&watch.lock);
 	return budget;
 }
 
@@ -41,7 +41,7 @@ static u64 flush_pass(void)
 	flush_delayed_work(&reporter.prdev.work);
 	budget = flush_budget();
 	if (budget) {
-		sampler_start_pass();
+		grant_start_pass();
 		flush_delayed_work(&reporter.prdev.work);
 	}
 	return pages_reported() - before;
@@ -60,8 +60,8 @@ static u64 not_taken(void)
  * reported as could be at the beginning: what is freed meanwhile has no part in
  * it, or a busy guest would flush for ever.
  *
- * Context: process context under the registry's mutex, between report_start()
- *	and report_stop(); sleeps.
+ * Context: process context under the registry's mutex, while
+ *	reporting is started; sleeps.
  * Return: 0, -ERESTARTSYS if a signal came first, -EIO if the hypervisor did
  *	not take what was offered.
  */
@@ -81,9 +81,9 @@ int report_flush(void)
 		else if (signal_pending(current))
 			err = -ERESTARTSYS;
 	}
-	spin_lock_bh(&reporter.lock);
+	spin_lock_bh(&watch.lock);
 	reporter.flushing = false;
 	reporter.budget = 0;
-	spin_unlock_bh(&reporter.lock);
+	spin_unlock_bh(&watch.lock);
 	return err;
 }

@@ -6,6 +6,7 @@
 
 #include <linux/module.h>
 #include "core.h"
+#include "watch.h"
 
 struct workqueue_struct *aeration_wq;
 
@@ -16,7 +17,7 @@ static int __init aeration_init(void)
 	aeration_wq = alloc_workqueue("aeration", WQ_FREEZABLE | WQ_UNBOUND, 0);
 	if (!aeration_wq)
 		return -ENOMEM;
-	err = report_init();
+	err = watch_init();
 	if (err) {
 		pr_err("cannot follow CPUs coming and going: error %d\n", err);
 		goto out_wq;
@@ -31,7 +32,7 @@ static int __init aeration_init(void)
 
 out_registry:
 	registry_exit();
-	report_exit();
+	watch_exit();
 out_wq:
 	destroy_workqueue(aeration_wq);
 	return err;
@@ -41,7 +42,8 @@ static void __exit aeration_exit(void)
 {
 	sysfs_stop();
 	registry_exit();
-	report_exit();
+	hold_exit();
+	watch_exit();
 	destroy_workqueue(aeration_wq);
 }
 

@@ -5,10 +5,12 @@
  */
 #define pr_fmt(fmt) "aeration: " fmt
 
+#include <linux/ctype.h>
 #include <linux/kernel.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
+#include <linux/spinlock.h>
 #include <aeration/compat.h>
 #include "core.h"
 #include "pacer.h"
@@ -24,6 +26,19 @@ static unsigned int window_ms = 1000;
 static unsigned int reserve_mb = 16;
 static unsigned int order;
 static enum aerator_kind backend = AERATOR_AUTO;
+
+/**
+ * struct max_held - most memory that may be held
+ * @percent: share of the guest's memory, or 0 if @bytes is what counts
+ * @bytes: amount
+ */
+struct max_held {
+	unsigned int percent;
+	u64 bytes;
+};
+
+static struct max_held max_held = { .percent = 100 };
+static DEFINE_SPINLOCK(max_held_lock);	/* protects max_held */
 
 static int store_in_range(const char *val, unsigned int max,
 			  unsigned int *where)
@@ -66,6 +81,101 @@ int param_store_reserve_mb(const char *val)
 	if (!err)
 		registry_retune();
 	return err;
+}
+
+static int parse_max_held(const char *val, struct max_held *out)
+{
+	char *end;
+	u64 number = memparse(val, &end);
+
+	if (end == val || *val == '-')
+		return -EINVAL;
+	out->percent = 0;
+	out->bytes = number;
+	if (*end == '%') {
+		if (number < 1 || number > 100 || !isdigit(end[-1]))
+			return -EINVAL;
+		out->percent = number;
+		end++;
+	}
+	if (*end == '\n')
+		end++;
+	return *end ? -EINVAL : 0;
+}
+
+/**
+ * param_store_max_held - set the most memory that may be held
+ * @val: text of a number of bytes, with a suffix K, M, G or T if wanted, or of a
+ *	percentage of the guest's memory, 1% to 100%
+ *
+ * What is held beyond it is restored.
+ *
+ * Context: process context; may sleep.
+ * Return: 0, or -EINVAL with nothing changed.
+ */
+int param_store_max_held(const char *val)
+{
+	struct max_held new;
+	int err = parse_max_held(val, &new);
+
+	if (err)
+		return err;
+	spin_lock(&max_held_lock);
+	max_held = new;
+	spin_unlock(&max_held_lock);
+	registry_retune();
+	return 0;
+}
+
+static struct max_held read_max_held(void)
+{
+	struct max_held now;
+
+	spin_lock(&max_held_lock);
+	now = max_held;
+	spin_unlock(&max_held_lock);
+	return now;
+}
+
+/**
+ * param_show_max_held - print the most memory that may be held
+ * @buf: a page of sysfs
+ *
+ * Context: process context.
+ * Return: bytes printed.
+ */
+int param_show_max_held(char *buf)
+{
+	struct max_held now = read_max_held();
+
+	if (now.percent)
+		return sysfs_emit(buf, "%u%%\n", now.percent);
+	return sysfs_emit(buf, "%llu\n", now.bytes);
+}
+
+/**
+ * param_max_held_pages - read the most memory that may be held
+ *
+ * Context: process context.
+ * Return: pages.
+ */
+unsigned long param_max_held_pages(void)
+{
+	struct max_held now = read_max_held();
+
+	if (now.percent)
+		return totalram_pages() / 100 * now.percent;
+	return now.bytes >> PAGE_SHIFT;
+}
+
+static int set_max_held(const char *val, const struct kernel_param *kp)
+{
+	return param_store_max_held(val);
+}
+
+static int get_max_held(char *buf, const struct kernel_param *kp)
+{
+	return param_show_max_held(buf);
 }
 
 static int set_window(const char *val, const struct kernel_param *kp)
@@ -137,6 +247,11 @@ static const struct kernel_param_ops reserve_ops = {
 	.get = param_get_uint,
 };
 
+static const struct kernel_param_ops max_held_ops = {
+	.set = set_max_held,
+	.get = get_max_held,
+};
+
 static const struct kernel_param_ops order_ops = {
 	.set = set_order,
 	.get = param_get_uint,
@@ -152,6 +267,8 @@ MODULE_PARM_DESC(window_ms,
 		 "how long memory must stay free before it is reported, ms (0 to 60000; 0: at once)");
 module_param_cb(reserve_mb, &reserve_ops, &reserve_mb, 0644);
 MODULE_PARM_DESC(reserve_mb, "free memory to keep from being reported, MiB; the last batch may go half a batch below");
+module_param_cb(max_held, &max_held_ops, NULL, 0644);
+MODULE_PARM_DESC(max_held, "most memory to hold without backing, bytes (512M) or share of the guest's (50%); durable backends only");
 module_param_cb(order, &order_ops, &order, 0444);
 MODULE_PARM_DESC(order, "smallest block to report, as an order (0: the kernel's default)");
 module_param_cb(backend, &backend_ops, NULL, 0644);

@@ -2,10 +2,10 @@
 /*
  * The backends that have started up, and which one of them is in use.
  *
- * registry_lock protects the slots, the choice and the life of the report
- * source. It is held while the source is stopped, which waits for blocks in
- * flight: a backend that goes away must therefore make its react call return
- * before it calls aerator_shutdown(), and react must not take the lock.
+ * registry_lock protects the slots, the choice and the life of the source. It is
+ * held while the source is stopped, which waits for blocks in flight: a backend
+ * that goes away must therefore make its react call return before it calls
+ * aerator_shutdown(), and neither react nor restore may take the lock.
  *
  * A failure is noticed inside react, where the source cannot be stopped. It is
  * noted in reg.failed, an atomic bit mask, and reg.update does the rest.
@@ -16,7 +16,9 @@
 #include <linux/cc_platform.h>
 #include <linux/export.h>
 #include <linux/kernel.h>
+#include <linux/mm.h>
 #include <linux/mutex.h>
+#include <linux/overflow.h>
 #include <linux/string.h>
 #include <linux/workqueue.h>
 #include <trace/events/aeration.h>
@@ -47,6 +49,7 @@ struct backend_slot {
  * @slot: the backends; the text of each has a lock of its own
  * @failed: bit k: the device of kind k has failed; atomic, set without the lock
  * @active: the kind in use, or AERATOR_NONE; read without the lock for show
+ * @source: what has been started for it, or NULL; read without the lock for show
  * @state: what the core is doing; read without the lock for show
  * @capacity: most blocks in a batch of the device in use; read likewise
  * @live: between registry_init() and registry_exit()
@@ -59,6 +62,7 @@ struct registry {
 	struct backend_slot slot[AERATOR_KINDS];
 	unsigned long failed;
 	enum aerator_kind active;
+	const struct source *source;
 	enum aeration_state state;
 	unsigned int capacity;
 	bool live;
@@ -93,6 +97,7 @@ static void gather_facts(struct choose_facts *f)
 
 	f->requested = param_backend();
 	f->on_xen = xen_domain();
+	f->dom0 = xen_initial_domain();
 	f->on_hyperv = host_is_hyperv();
 	f->confidential = cc_platform_has(CC_ATTR_GUEST_MEM_ENCRYPT);
 	f->failed = READ_ONCE(reg.failed);
@@ -158,18 +163,14 @@ static void say_choice(const struct choose_facts *f)
 
 static void stop_active(void)
 {
-	if (reg.state == AERATION_RUNNING)
-		report_stop();
+	if (!reg.source)
+		return;
+	reg.source->stop();
+	WRITE_ONCE(reg.source, NULL);
 }
 
-/* Start the source for the chosen device, or wait for its present owner. */
-static void start_active(void)
+static void wait_for_owner(void)
 {
-	if (!report_start(reg.slot[reg.active].dev)) {
-		reg.busy_said = false;
-		set_state(AERATION_RUNNING);
-		return;
-	}
 	set_state(AERATION_WAITING);
 	if (!reg.busy_said)
 		pr_warn("free page reporting belongs to another driver, most likely %s: unload or unbind it; aeration takes over when it lets go\n",
@@ -179,28 +180,66 @@ static void start_active(void)
 			   msecs_to_jiffies(RETRY_MS));
 }
 
+/*
+ * Start the source for the chosen device, or wait for its present owner.
+ * Return: false if the device is of no use, so that another must be chosen.
+ */
+static bool start_active(void)
+{
+	struct aerator_dev_info *dev = reg.slot[reg.active].dev;
+	const struct source *source = &report_source;
+	char why[WHY_SIZE];
+	int err;
+
+	if (dev->ops->residency == AERATOR_DURABLE)
+		source = &hold_source;
+	WRITE_ONCE(reg.capacity, dev->capacity);
+	err = source->start(dev);
+	if (err == -EBUSY) {
+		wait_for_owner();
+		return true;
+	}
+	reg.busy_said = false;
+	if (err) {
+		scnprintf(why, sizeof(why), "it could not be started: error %d",
+			  err);
+		pr_err("%s: %s\n", dev->ops->name, why);
+		set_why(reg.active, why);
+		set_bit(reg.active, &reg.failed);
+		return false;
+	}
+	WRITE_ONCE(reg.source, source);
+	set_state(AERATION_RUNNING);
+	return true;
+}
+
+static void use_none(const struct choose_facts *f)
+{
+	WRITE_ONCE(reg.capacity, 0);
+	reg.busy_said = false;
+	set_state(choose_failed(f) ? AERATION_FAILED : AERATION_OFF);
+}
+
 /* Bring what is in use in line with what should be. */
 static void update_locked(void)
 {
 	enum aerator_kind before = reg.active, kind;
 	enum aeration_state was = reg.state;
 	struct choose_facts f;
+	bool settled = true;
 
-	gather_facts(&f);
-	kind = choose_backend(&f);
-	if (kind == reg.active && reg.state == AERATION_RUNNING)
-		return;
-	if (kind != reg.active)
+	do {
+		gather_facts(&f);
+		kind = choose_backend(&f);
+		if (kind == reg.active && reg.source)
+			return;
 		stop_active();
-	WRITE_ONCE(reg.active, kind);
-	if (kind != AERATOR_NONE) {
-		WRITE_ONCE(reg.capacity, reg.slot[kind].dev->capacity);
-		start_active();
-	} else {
-		WRITE_ONCE(reg.capacity, 0);
-		reg.busy_said = false;
-		set_state(choose_failed(&f) ? AERATION_FAILED : AERATION_OFF);
-	}
+		WRITE_ONCE(reg.active, kind);
+		if (kind == AERATOR_NONE)
+			use_none(&f);
+		else
+			settled = start_active();
+	} while (!settled);
 	if (reg.active != before || reg.state != was)
 		say_choice(&f);
 }
@@ -232,16 +271,16 @@ static void update_fn(struct work_struct *work)
 void registry_retune(void)
 {
 	mutex_lock(&registry_lock);
-	if (reg.live && reg.state == AERATION_RUNNING)
-		report_retune();
+	if (reg.live && reg.source)
+		reg.source->retune();
 	mutex_unlock(&registry_lock);
 }
 
 /**
- * registry_flush - report all surplus now
+ * registry_flush - let go of all surplus now
  *
  * Context: process context, no lock of the core held; sleeps until it is done.
- * Return: 0, -ENODEV if no backend is running, or an error of report_flush().
+ * Return: 0, -ENODEV if no backend is running, or an error of the source.
  */
 int registry_flush(void)
 {
@@ -249,10 +288,42 @@ int registry_flush(void)
 
 	if (mutex_lock_interruptible(&registry_lock))
 		return -ERESTARTSYS;
-	if (reg.state == AERATION_RUNNING)
-		err = report_flush();
+	if (reg.source)
+		err = reg.source->flush();
 	mutex_unlock(&registry_lock);
 	return err;
+}
+
+/**
+ * registry_restore - get back everything that is held, now
+ *
+ * Context: process context, no lock of the core held; sleeps until it is done.
+ * Return: 0, -ENODEV if no backend is running, -EOPNOTSUPP if it never holds
+ *	anything, or an error of the source.
+ */
+int registry_restore(void)
+{
+	int err = -ENODEV;
+
+	if (mutex_lock_interruptible(&registry_lock))
+		return -ERESTARTSYS;
+	if (reg.source)
+		err = reg.source->restore ? reg.source->restore() : -EOPNOTSUPP;
+	mutex_unlock(&registry_lock);
+	return err;
+}
+
+/**
+ * registry_order - how small a block may be
+ *
+ * Context: any.
+ * Return: order of the smallest block, 0 if no backend is running.
+ */
+unsigned int registry_order(void)
+{
+	const struct source *source = READ_ONCE(reg.source);
+
+	return source ? source->order() : 0;
 }
 
 /**
@@ -338,19 +409,24 @@ static int kind_of(const char *name)
 
 static int check_dev(const struct aerator_dev_info *dev)
 {
+	unsigned int most = AERATOR_CAPACITY;
+
 	if (!dev->ops || !dev->ops->name || !dev->ops->react ||
 	    kind_of(dev->ops->name) < 0) {
 		pr_err("a backend without react or with an unknown name was refused\n");
 		return -EINVAL;
 	}
-	if (dev->ops->residency != AERATOR_TRANSIENT) {
-		pr_err("%s: durable backends have no source of blocks in this version\n",
-		       dev->ops->name);
-		return -EOPNOTSUPP;
+	if (dev->ops->residency == AERATOR_DURABLE) {
+		if (!dev->ops->restore) {
+			pr_err("%s: a durable backend without restore was refused\n",
+			       dev->ops->name);
+			return -EINVAL;
+		}
+		most = AERATOR_DURABLE_CAPACITY;
 	}
-	if (dev->capacity > AERATOR_CAPACITY) {
+	if (dev->capacity > most) {
 		pr_err("%s: a capacity of %u blocks is more than the %u of a batch\n",
-		       dev->ops->name, dev->capacity, AERATOR_CAPACITY);
+		       dev->ops->name, dev->capacity, most);
 		return -EINVAL;
 	}
 	return 0;
@@ -364,13 +440,13 @@ static int check_dev(const struct aerator_dev_info *dev)
  * have it. The react call may come before this returns.
  *
  * Context: process context; may sleep.
- * Return: 0, -EINVAL for a bad device or capacity, -EOPNOTSUPP for a durable
- *	backend, -EPERM if the backend may not run on this host, -EBUSY if it has
- *	a device already, -ENODEV if the core could not be set up. Nothing is kept
- *	on an error.
+ * Return: 0, -EINVAL for a bad device or capacity, -EPERM if the backend may not
+ *	run on this host, -EBUSY if it has a device already, -ENOMEM, or -ENODEV
+ *	if the core could not be set up. Nothing is kept on an error.
  */
 int aerator_startup(struct aerator_dev_info *dev)
 {
+	struct aerator_batch *batch;
 	int kind, err = check_dev(dev);
 
 	if (err)
@@ -381,24 +457,32 @@ int aerator_startup(struct aerator_dev_info *dev)
 	kind = kind_of(dev->ops->name);
 	if (!dev->capacity)
 		dev->capacity = AERATOR_CAPACITY;
+	batch = kvzalloc(struct_size(batch, block, dev->capacity), GFP_KERNEL);
+	if (!batch)
+		return -ENOMEM;
 
 	mutex_lock(&registry_lock);
-	if (!reg.live) {
-		mutex_unlock(&registry_lock);
-		return -ENODEV;
-	}
-	if (reg.slot[kind].dev) {
-		mutex_unlock(&registry_lock);
-		pr_err("%s: there is a device already, and one can be used\n",
-		       dev->ops->name);
-		return -EBUSY;
-	}
+	err = -ENODEV;
+	if (!reg.live)
+		goto out_unlock;
+	err = -EBUSY;
+	if (reg.slot[kind].dev)
+		goto out_unlock;
+	dev->batch = batch;
 	WRITE_ONCE(reg.slot[kind].dev, dev);
 	clear_bit(kind, &reg.failed);
 	set_why(kind, NULL);
 	update_locked();
 	mutex_unlock(&registry_lock);
 	return 0;
+
+out_unlock:
+	mutex_unlock(&registry_lock);
+	kvfree(batch);
+	if (err == -EBUSY)
+		pr_err("%s: there is a device already, and one can be used\n",
+		       dev->ops->name);
+	return err;
 }
 EXPORT_SYMBOL_GPL(aerator_startup);
 
@@ -406,8 +490,9 @@ EXPORT_SYMBOL_GPL(aerator_startup);
  * aerator_shutdown - take a device back from the core
  * @dev: a device that aerator_startup() accepted
  *
- * On return no block is in flight and react is not called again. The caller has
- * made sure before that a react call under way returns.
+ * On return no block is in flight, and neither react nor restore is called
+ * again. The caller has made sure before that a call under way returns. A durable
+ * device still does as it is told until then: what is held is restored.
  *
  * Context: process context; may sleep.
  */
@@ -423,6 +508,8 @@ void aerator_shutdown(struct aerator_dev_info *dev)
 	set_why(kind, NULL);
 	update_locked();
 	mutex_unlock(&registry_lock);
+	kvfree(dev->batch);
+	dev->batch = NULL;
 }
 EXPORT_SYMBOL_GPL(aerator_shutdown);
 
@@ -501,7 +588,7 @@ EXPORT_SYMBOL_GPL(aerator_note_timeout);
 /**
  * registry_init - begin to take in backends
  *
- * Context: process context, once, after report_init().
+ * Context: process context, once, after watch_init().
  */
 void registry_init(void)
 {

@@ -35,7 +35,7 @@ static bool spend(unsigned long pages, unsigned int nents)
 {
 	bool fits;
 
-	spin_lock_bh(&reporter.lock);
+	spin_lock_bh(&watch.lock);
 	fits = reporter.flushing ? reporter.budget > 0 : pacer_fits(reporter.budget, pages);
 	if (fits) {
 		reporter.budget -= min(reporter.budget, pages);
@@ -43,10 +43,10 @@ static bool spend(unsigned long pages, unsigned int nents)
 	} else {
 		reporter.budget = 0;
 		/* The mm found a whole batch that the watch timers missed. */
-		if (reporter.mode == WATCH_QUIET && nents == PAGE_REPORTING_CAPACITY)
-			sampler_wake();
+		if (watch.mode == WATCH_QUIET && nents == PAGE_REPORTING_CAPACITY)
+			watch_wake();
 	}
-	spin_unlock_bh(&reporter.lock);
+	spin_unlock_bh(&watch.lock);
 	return fits;
 }
 
@@ -57,7 +57,7 @@ static bool spend(unsigned long pages, unsigned int nents)
  */
 static int deliver(struct scatterlist *sgl, unsigned int nents)
 {
-	struct aerator_batch *batch = &reporter.dev->batch;
+	struct aerator_batch *batch = reporter.dev->batch;
 	struct scatterlist *sg;
 	unsigned int i;
 	int err;
@@ -97,19 +97,19 @@ static int report_blocks(struct page_reporting_dev_info *prdev,
 	atomic_long_set(&reporter.isolated, 0);
 	wake_up(&reporter.returned);
 
-	spin_lock_bh(&reporter.lock);
+	spin_lock_bh(&watch.lock);
 	if (err) {
 		reporter.budget = 0;
-		reporter.paused_until = sampler_now_ms() + reporter.pause_ms;
+		watch.paused_until = watch_now_ms() + reporter.pause_ms;
 		reporter.pause_ms = min(2 * reporter.pause_ms, REFUSED_PAUSE_MAX_MS);
-		if (reporter.mode == WATCH_QUIET)
-			sampler_wake();
+		if (watch.mode == WATCH_QUIET)
+			watch_wake();
 	} else {
 		reporter.pause_ms = REFUSED_PAUSE_MIN_MS;
-		if (reporter.budget && reporter.mode != WATCH_STOPPED && !reporter.flushing)
-			sampler_start_pass();
+		if (reporter.budget && watch.mode != WATCH_STOPPED && !reporter.flushing)
+			grant_start_pass();
 	}
-	spin_unlock_bh(&reporter.lock);
+	spin_unlock_bh(&watch.lock);
 	return err;
 }
 
@@ -136,48 +136,21 @@ static int on_oom(struct notifier_block *nb, unsigned long unused, void *freed)
 	return NOTIFY_OK;
 }
 
-/**
- * report_init - prepare what report_start() arms
- *
- * Context: process context, once, before anything else here; may sleep.
- * Return: 0 or a negative error.
- */
-int report_init(void)
-{
-	spin_lock_init(&reporter.lock);
-	init_waitqueue_head(&reporter.returned);
-	reporter.oom.notifier_call = on_oom;
-	return sampler_init();
-}
-
-/**
- * report_exit - undo report_init()
- *
- * Context: process context, after the last report_stop(); may sleep.
- */
-void report_exit(void)
-{
-	sampler_exit();
-}
-
-/**
- * report_start - begin to report for a device
- * @dev: a transient backend's device, kept until report_stop()
- *
- * Context: process context under the registry's mutex; may sleep.
- * Return: 0, or -EBUSY if another driver owns free page reporting.
- */
-int report_start(struct aerator_dev_info *dev)
+/* Begin to report for a device. Return: 0, or -EBUSY if reporting has an owner. */
+static int report_start(struct aerator_dev_info *dev)
 {
 	int err;
 
+	init_waitqueue_head(&reporter.returned);
+	reporter.oom.notifier_call = on_oom;
 	reporter.dev = dev;
 	reporter.prdev.report = report_blocks;
 	reporter.budget = 0;
 	reporter.flushing = false;
+	reporter.unused_grants = 0;
+	reporter.census_at = 0;
 	atomic_long_set(&reporter.isolated, 0);
 	reporter.pause_ms = REFUSED_PAUSE_MIN_MS;
-	reporter.paused_until = 0;
 	err = compat_register(&reporter.prdev, param_order(), &reporter.saved_order);
 	if (err)
 		return err;
@@ -187,50 +160,38 @@ int report_start(struct aerator_dev_info *dev)
 		compat_unregister(&reporter.prdev, &reporter.saved_order);
 		return err;
 	}
-	sampler_start();
+	watch_start(&report_watch_ops, param_reserve_pages(), reporter.order);
 	return 0;
 }
 
-/**
- * report_stop - end reporting, and wait until no block is in flight
- *
- * The device must answer, or be made to: react is waited for.
- *
- * Context: process context under the registry's mutex; may sleep.
- */
-void report_stop(void)
+/* End reporting, and wait for react: the device must answer, or be made to. */
+static void report_stop(void)
 {
-	sampler_stop();
+	watch_stop();
+	spin_lock_bh(&watch.lock);
+	reporter.budget = 0;
+	spin_unlock_bh(&watch.lock);
 	compat_unregister(&reporter.prdev, &reporter.saved_order);
 	unregister_oom_notifier(&reporter.oom);
 }
 
-/**
- * report_retune - take over changed parameters
- *
- * A changed window starts anew; a changed reserve applies to the next sample.
- *
- * Context: process context under the registry's mutex, between report_start()
- *	and report_stop().
- */
-void report_retune(void)
+static void report_retune(void)
 {
-	spin_lock_bh(&reporter.lock);
-	if (reporter.pacer.window_ms != param_window_ms())
-		sampler_reset_pacer();
-	pacer_set_reserve(&reporter.pacer, param_reserve_pages());
+	spin_lock_bh(&watch.lock);
 	reporter.unused_grants = 0;
-	sampler_wake();
-	spin_unlock_bh(&reporter.lock);
+	spin_unlock_bh(&watch.lock);
+	watch_retune(param_reserve_pages(), reporter.order);
 }
 
-/**
- * report_order - smallest order that is reported
- *
- * Context: any.
- * Return: the order, 0 before the first report_start().
- */
-unsigned int report_order(void)
+static unsigned int report_order(void)
 {
 	return reporter.order;
 }
+
+const struct source report_source = {
+	.start = report_start,
+	.stop = report_stop,
+	.retune = report_retune,
+	.flush = report_flush,
+	.order = report_order,
+};

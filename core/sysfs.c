@@ -52,7 +52,7 @@ static ssize_t reserve_mb_store(struct kobject *kobj,
 static ssize_t order_show(struct kobject *kobj, struct kobj_attribute *attr,
 			  char *buf)
 {
-	return sysfs_emit(buf, "%u\n", report_order());
+	return sysfs_emit(buf, "%u\n", registry_order());
 }
 
 static ssize_t capacity_show(struct kobject *kobj, struct kobj_attribute *attr,
@@ -71,6 +71,28 @@ static ssize_t flush_store(struct kobject *kobj, struct kobj_attribute *attr,
 	return registry_flush() ?: count;
 }
 
+static ssize_t restore_store(struct kobject *kobj, struct kobj_attribute *attr,
+			     const char *buf, size_t count)
+{
+	bool on;
+
+	if (kstrtobool(buf, &on) || !on)
+		return -EINVAL;
+	return registry_restore() ?: count;
+}
+
+static ssize_t max_held_show(struct kobject *kobj, struct kobj_attribute *attr,
+			     char *buf)
+{
+	return param_show_max_held(buf);
+}
+
+static ssize_t max_held_store(struct kobject *kobj, struct kobj_attribute *attr,
+			      const char *buf, size_t count)
+{
+	return param_store_max_held(buf) ?: count;
+}
+
 static struct kobj_attribute backend_attr = __ATTR_RO(backend);
 static struct kobj_attribute state_attr = __ATTR_RO(state);
 static struct kobj_attribute window_ms_attr = __ATTR_RW(window_ms);
@@ -78,6 +100,8 @@ static struct kobj_attribute reserve_mb_attr = __ATTR_RW(reserve_mb);
 static struct kobj_attribute order_attr = __ATTR_RO(order);
 static struct kobj_attribute capacity_attr = __ATTR_RO(capacity);
 static struct kobj_attribute flush_attr = __ATTR_WO(flush);
+static struct kobj_attribute restore_attr = __ATTR_WO(restore);
+static struct kobj_attribute max_held_attr = __ATTR_RW(max_held);
 
 static struct attribute *main_attrs[] = {
 	&backend_attr.attr,
@@ -87,6 +111,8 @@ static struct attribute *main_attrs[] = {
 	&order_attr.attr,
 	&capacity_attr.attr,
 	&flush_attr.attr,
+	&restore_attr.attr,
+	&max_held_attr.attr,
 	NULL
 };
 
@@ -125,7 +151,8 @@ STAT_ATTR(timeouts, timeouts, 0);
 STAT_ATTR(held_back, held_back, 0);
 STAT_ATTR(samples, samples, 0);
 STAT_ATTR(in_flight_bytes, in_flight, PAGE_SHIFT);
-STAT_ATTR(quarantined, quarantined, 0);
+STAT_ATTR(restores, restores, 0);
+STAT_ATTR(restored_bytes, restored, 0);
 
 static struct attribute *stat_attrs[] = {
 	&stat_batches.kattr.attr,
@@ -137,13 +164,82 @@ static struct attribute *stat_attrs[] = {
 	&stat_held_back.kattr.attr,
 	&stat_samples.kattr.attr,
 	&stat_in_flight_bytes.kattr.attr,
-	&stat_quarantined.kattr.attr,
+	&stat_restores.kattr.attr,
+	&stat_restored_bytes.kattr.attr,
 	NULL
 };
 
 static const struct attribute_group stat_group = {
 	.name = "stats",
 	.attrs = stat_attrs,
+};
+
+/* How many blocks of the hold source are in one state. */
+struct hold_attribute {
+	struct kobj_attribute kattr;
+	enum aerator_block_state state;
+};
+
+static ssize_t hold_show(struct kobject *kobj, struct kobj_attribute *attr,
+			 char *buf)
+{
+	struct hold_attribute *of =
+		container_of(attr, struct hold_attribute, kattr);
+
+	return sysfs_emit(buf, "%lu\n", hold_blocks(of->state));
+}
+
+#define HOLD_ATTR(_name, _state)					\
+	static struct hold_attribute hold_##_name = {			\
+		.kattr = __ATTR(_name, 0444, hold_show, NULL),		\
+		.state = AERATOR_BLOCK_##_state,			\
+	}
+
+HOLD_ATTR(free, FREE);
+HOLD_ATTR(isolated, ISOLATED);
+HOLD_ATTR(in_flight, IN_FLIGHT);
+HOLD_ATTR(held, HELD);
+HOLD_ATTR(restoring, RESTORING);
+HOLD_ATTR(quarantined, QUARANTINED);
+
+static ssize_t states_show(struct kobject *kobj, struct kobj_attribute *attr,
+			   char *buf)
+{
+	return hold_show_states(buf);
+}
+
+static ssize_t held_bytes_show(struct kobject *kobj,
+			       struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%llu\n", (u64)hold_held_pages() << PAGE_SHIFT);
+}
+
+static ssize_t starved_show(struct kobject *kobj, struct kobj_attribute *attr,
+			    char *buf)
+{
+	return sysfs_emit(buf, "%d\n", pressure_starved());
+}
+
+static struct kobj_attribute states_attr = __ATTR_RO(states);
+static struct kobj_attribute held_bytes_attr = __ATTR_RO(held_bytes);
+static struct kobj_attribute starved_attr = __ATTR_RO(starved);
+
+static struct attribute *hold_attrs[] = {
+	&hold_free.kattr.attr,
+	&hold_isolated.kattr.attr,
+	&hold_in_flight.kattr.attr,
+	&hold_held.kattr.attr,
+	&hold_restoring.kattr.attr,
+	&hold_quarantined.kattr.attr,
+	&states_attr.attr,
+	&held_bytes_attr.attr,
+	&starved_attr.attr,
+	NULL
+};
+
+static const struct attribute_group hold_group = {
+	.name = "hold",
+	.attrs = hold_attrs,
 };
 
 static ssize_t why_show(struct kobject *kobj, struct kobj_attribute *attr,
@@ -180,6 +276,7 @@ static const struct attribute_group why_group = {
 static const struct attribute_group *groups[] = {
 	&main_group,
 	&stat_group,
+	&hold_group,
 	&why_group,
 	NULL
 };

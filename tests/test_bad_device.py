@@ -45,7 +45,7 @@ def expect_failed(vm, why):
     guest.wait_value(vm, "state", "failed")
     assert why in guest.value(vm, "why/virtio")
     assert guest.stat(vm, "in_flight_bytes") == 0
-    assert guest.stat(vm, "quarantined") == 0
+    assert guest.value(vm, "hold/quarantined") == "0"
     guest.said(vm, why)
 
 

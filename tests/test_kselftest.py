@@ -10,9 +10,11 @@ from lab.qemu import Vm
 SCRIPTS = {
     "params": 120,
     "loop": 300,
+    "hold": 300,
     "virtio": 300,
     "idle": 240,
     "integrity loop": 600,
+    "integrity hold": 600,
     "integrity virtio": 600,
 }
 

@@ -11,6 +11,9 @@
  *			dropped them would: a block that the guest still uses
  *			shows up as a corruption
  *	batches		the batches seen
+ *
+ * With aeration_loop.durable=1 it plays a host that takes memory away instead,
+ * and there is more to tell it; see durable.c.
  */
 #define pr_fmt(fmt) "aeration_loop: " fmt
 
@@ -79,7 +82,15 @@ static struct loop loop = {
 
 static unsigned int capacity = AERATOR_CAPACITY;
 module_param(capacity, uint, 0444);
-MODULE_PARM_DESC(capacity, "most blocks in a batch (1 to 32)");
+MODULE_PARM_DESC(capacity, "most blocks in a batch (1 to 32; durable: to 512)");
+
+static bool durable;
+module_param(durable, bool, 0444);
+MODULE_PARM_DESC(durable, "play a host that takes memory away until it is asked for it");
+
+static bool scrub = true;
+module_param(scrub, bool, 0444);
+MODULE_PARM_DESC(scrub, "durable: want blocks filled with zeros");
 
 static unsigned int timeout_ms = 30000;
 module_param_cb(timeout_ms, &aerator_timeout_ops, &timeout_ms, 0644);
@@ -114,12 +125,14 @@ static void take_first(struct aerator_batch *batch, unsigned int nr)
 
 	for (i = 0; i < batch->nr; i++) {
 		if (i >= nr) {
-			batch->block[i].state = AERATOR_BLOCK_REFUSED;
+			batch->block[i].state = AERATOR_BLOCK_ISOLATED;
 			continue;
 		}
-		if (discard)
+		if (durable)
+			durable_take(&batch->block[i], scrub);
+		else if (discard)
 			overwrite(&batch->block[i]);
-		batch->block[i].state = AERATOR_BLOCK_TAKEN;
+		batch->block[i].state = AERATOR_BLOCK_HELD;
 	}
 }
 
@@ -178,6 +191,15 @@ static const struct aerator_ops loop_ops = {
 	.react = loop_react,
 };
 
+static const struct aerator_ops loop_durable_ops = {
+	.name = "loop",
+	.residency = AERATOR_DURABLE,
+	.react = loop_react,
+	.restore = durable_restore,
+	.ready = durable_ready,
+	.note_held = durable_note_held,
+};
+
 static int mode_show(struct seq_file *out, void *unused)
 {
 	seq_printf(out, "%s\n", mode_names[READ_ONCE(loop.mode)]);
@@ -226,6 +248,8 @@ static void make_folder(void)
 	debugfs_create_u32("fail_at", 0600, loop.folder, &loop.fail_at);
 	debugfs_create_bool("discard", 0600, loop.folder, &loop.discard);
 	debugfs_create_file("batches", 0400, loop.folder, NULL, &record_fops);
+	if (durable)
+		durable_files(loop.folder);
 }
 
 static int __init loop_init(void)
@@ -233,8 +257,9 @@ static int __init loop_init(void)
 	int err;
 
 	init_waitqueue_head(&loop.changed);
-	loop.dev.ops = &loop_ops;
+	loop.dev.ops = durable ? &loop_durable_ops : &loop_ops;
 	loop.dev.capacity = capacity;
+	loop.dev.scrub = scrub;
 	err = record_start();
 	if (err)
 		return err;

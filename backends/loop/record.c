@@ -2,6 +2,7 @@
 /*
  * Keep what the loop device was given, for a test to read.
  */
+#include <linux/minmax.h>
 #include <linux/mutex.h>
 #include <linux/string.h>
 #include <linux/vmalloc.h>
@@ -13,11 +14,13 @@
 /**
  * struct record - one batch and what became of it
  * @outcome: one word; a constant
- * @batch: the blocks, in the state in which the device left them
+ * @nr: how many blocks it had
+ * @block: the first of them, in the state in which the device left them
  */
 struct record {
 	const char *outcome;
-	struct aerator_batch batch;
+	unsigned int nr;
+	struct aerator_block block[AERATOR_CAPACITY];
 };
 
 static DEFINE_MUTEX(record_lock);	/* protects the two below */
@@ -60,27 +63,36 @@ void record_add(const struct aerator_batch *batch, const char *outcome)
 	mutex_lock(&record_lock);
 	r = &records[recorded++ % RECORD_KEPT];
 	r->outcome = outcome;
-	r->batch = *batch;
+	r->nr = batch->nr;
+	memcpy(r->block, batch->block,
+	       min_t(size_t, batch->nr, AERATOR_CAPACITY) * sizeof(r->block[0]));
 	mutex_unlock(&record_lock);
+}
+
+static const char *mark(enum aerator_block_state state)
+{
+	if (state == AERATOR_BLOCK_HELD)
+		return "";
+	return state == AERATOR_BLOCK_QUARANTINED ? "?" : "!";
 }
 
 static void show_one(struct seq_file *out, u64 number, const struct record *r)
 {
 	unsigned int i;
 
-	seq_printf(out, "%llu %s %u", number, r->outcome, r->batch.nr);
-	for (i = 0; i < r->batch.nr; i++)
-		seq_printf(out, " %lx/%u%s", r->batch.block[i].pfn,
-			   r->batch.block[i].order,
-			   r->batch.block[i].state == AERATOR_BLOCK_TAKEN ?
-			   "" : "!");
-	seq_putc(out, '\n');
+	seq_printf(out, "%llu %s %u", number, r->outcome, r->nr);
+	for (i = 0; i < r->nr && i < AERATOR_CAPACITY; i++)
+		seq_printf(out, " %lx/%u%s", r->block[i].pfn, r->block[i].order,
+			   mark(r->block[i].state));
+	seq_puts(out, r->nr > AERATOR_CAPACITY ? " ...\n" : "\n");
 }
 
 /**
  * record_show - print the batches remembered, oldest first
  * @out: where to; a line is "number outcome blocks pfn/order ...", with a "!"
- *	behind each block that was not taken; pfn is hexadecimal
+ *	behind each block that was not taken and a "?" behind each that was
+ *	lost; pfn is hexadecimal; of a batch of more than AERATOR_CAPACITY
+ *	blocks the rest is left out
  * @unused: not used
  *
  * Context: process context; may sleep.

@@ -263,7 +263,7 @@ static int vb_react(struct aerator_dev_info *dev, struct aerator_batch *batch)
 	}
 	check_length(vb, batch, len);
 	for (i = 0; i < batch->nr; i++)
-		batch->block[i].state = AERATOR_BLOCK_TAKEN;
+		batch->block[i].state = AERATOR_BLOCK_HELD;
 	return 0;
 }
 

@@ -7,6 +7,7 @@
 
 #include <linux/mmzone.h>
 #include <linux/page_reporting.h>
+#include <linux/shrinker.h>
 #include <linux/timer.h>
 #include <linux/version.h>
 #include <linux/virtio_config.h>
@@ -167,6 +168,76 @@ static inline int compat_find_vqs(struct virtio_device *vdev, unsigned int nr,
 		callbacks[i] = want[i].callback;
 	}
 	return virtio_find_vqs(vdev, nr, vqs, callbacks, names, NULL);
+#endif
+}
+
+typedef unsigned long compat_shrink_fn(struct shrinker *shrinker,
+				       struct shrink_control *sc);
+
+/**
+ * struct compat_shrinker - a shrinker: ours up to 6.6, the mm's since 6.7
+ * @own: registered as it is
+ * @got: got from the mm
+ */
+struct compat_shrinker {
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
+	struct shrinker own;
+#else
+	struct shrinker *got;
+#endif
+};
+
+/**
+ * compat_shrinker_start - begin to take part in memory reclaim
+ * @s: where to keep it
+ * @name: for debugfs
+ * @count: says how many objects there are
+ * @scan: frees some
+ * @batch: how many objects to ask for at a time
+ *
+ * Having them again costs no I/O, so the kernel is told to take half of them at
+ * once (seeks of 0) and it is for @scan to give no more than is needed.
+ *
+ * Context: process context; may sleep.
+ * Return: 0 or a negative error with nothing registered.
+ */
+static inline int compat_shrinker_start(struct compat_shrinker *s,
+					const char *name,
+					compat_shrink_fn *count,
+					compat_shrink_fn *scan, long batch)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
+	s->own = (struct shrinker) {
+		.count_objects = count,
+		.scan_objects = scan,
+		.batch = batch,
+	};
+	return register_shrinker(&s->own, "%s", name);
+#else
+	s->got = shrinker_alloc(0, "%s", name);
+	if (!s->got)
+		return -ENOMEM;
+	s->got->count_objects = count;
+	s->got->scan_objects = scan;
+	s->got->batch = batch;
+	s->got->seeks = 0;
+	shrinker_register(s->got);
+	return 0;
+#endif
+}
+
+/**
+ * compat_shrinker_stop - undo compat_shrinker_start()
+ * @s: what it was started with
+ *
+ * Context: process context; waits for calls under way.
+ */
+static inline void compat_shrinker_stop(struct compat_shrinker *s)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
+	unregister_shrinker(&s->own);
+#else
+	shrinker_free(s->got);
 #endif
 }
 

@@ -113,6 +113,8 @@ struct aerator_dev_info;
  *	returns and its blocks are back. Called when the guest has run out of
  *	memory while a batch has been in flight for long. Process context; may
  *	sleep, must not allocate memory or wait for react.
+ * @ready: Optional, durable only: may blocks be taken from the allocator now?
+ *	Any context; must not sleep. After false the core asks again later.
  * @note_held: Optional, durable only: the bytes now held have changed. Called
  *	in process context, from memory reclaim too, with locks held: must not
  *	sleep.
@@ -124,6 +126,7 @@ struct aerator_ops {
 	int (*restore)(struct aerator_dev_info *dev,
 		       struct aerator_batch *batch);
 	void (*abandon)(struct aerator_dev_info *dev);
+	bool (*ready)(struct aerator_dev_info *dev);
 	void (*note_held)(struct aerator_dev_info *dev, u64 bytes);
 };
 

@@ -77,7 +77,7 @@ check "a silent device fails in the end" soon is $S/state failed
 check "its timeout is counted" is $S/stats/timeouts 1
 check "sysfs says why" has $S/why/loop "did not answer"
 check "its blocks came back" zero $S/stats/in_flight_bytes
-check "nothing is quarantined" zero $S/stats/quarantined
+check "nothing is quarantined" zero $S/hold/quarantined
 check "it can be unloaded" rmmod aeration_loop
 check "and then the core is off" is $S/state off
 check "and used again after a reload" modprobe aeration_loop timeout_ms=600000

@@ -119,11 +119,30 @@ static void chosen_and_refused_agree(void)
 	}
 }
 
+static void domain_0_only_by_name(void)
+{
+	struct choose_facts f = {
+		.requested = AERATOR_AUTO,
+		.on_xen = true,
+		.dom0 = true,
+		.present = ALL,
+	};
+
+	EXPECT_EQ(choose_backend(&f), AERATOR_NONE);
+	EXPECT(strstr(choose_against(&f, AERATOR_XEN), "domain 0"));
+	EXPECT(!choose_forbids(&f, AERATOR_XEN));
+	f.requested = AERATOR_XEN;
+	EXPECT_EQ(choose_backend(&f), AERATOR_XEN);
+	f.requested = AERATOR_VIRTIO;
+	EXPECT_EQ(choose_backend(&f), AERATOR_NONE);
+}
+
 int main(void)
 {
 	RUN(names_both_ways);
 	RUN(auto_takes_what_fits);
 	RUN(never_virtio_under_xen);
+	RUN(domain_0_only_by_name);
 	RUN(nothing_in_a_confidential_guest);
 	RUN(by_name_means_that_one);
 	RUN(a_failed_device_is_not_used);

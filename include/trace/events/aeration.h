@@ -7,7 +7,7 @@
 
 #include <linux/tracepoint.h>
 
-TRACE_EVENT(batch_submit,
+DECLARE_EVENT_CLASS(aeration_submit,
 	TP_PROTO(const char *backend, unsigned int blocks, u64 bytes),
 	TP_ARGS(backend, blocks, bytes),
 	TP_STRUCT__entry(
@@ -24,7 +24,17 @@ TRACE_EVENT(batch_submit,
 		  __get_str(backend), __entry->blocks, __entry->bytes)
 );
 
-TRACE_EVENT(batch_ack,
+DEFINE_EVENT(aeration_submit, batch_submit,
+	TP_PROTO(const char *backend, unsigned int blocks, u64 bytes),
+	TP_ARGS(backend, blocks, bytes)
+);
+
+DEFINE_EVENT(aeration_submit, restore_submit,
+	TP_PROTO(const char *backend, unsigned int blocks, u64 bytes),
+	TP_ARGS(backend, blocks, bytes)
+);
+
+DECLARE_EVENT_CLASS(aeration_ack,
 	TP_PROTO(const char *backend, unsigned int taken, u64 bytes, u64 ns,
 		 int err),
 	TP_ARGS(backend, taken, bytes, ns, err),
@@ -45,6 +55,18 @@ TRACE_EVENT(batch_ack,
 	TP_printk("backend=%s taken=%u bytes=%llu ns=%llu err=%d",
 		  __get_str(backend), __entry->taken, __entry->bytes,
 		  __entry->ns, __entry->err)
+);
+
+DEFINE_EVENT(aeration_ack, batch_ack,
+	TP_PROTO(const char *backend, unsigned int taken, u64 bytes, u64 ns,
+		 int err),
+	TP_ARGS(backend, taken, bytes, ns, err)
+);
+
+DEFINE_EVENT(aeration_ack, restore_ack,
+	TP_PROTO(const char *backend, unsigned int taken, u64 bytes, u64 ns,
+		 int err),
+	TP_ARGS(backend, taken, bytes, ns, err)
 );
 
 TRACE_EVENT(state,

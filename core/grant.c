@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Grant what is surplus to the mm's passes.
+ */
+#include <linux/ktime.h>
+#include <linux/mm.h>
+#include <linux/vmstat.h>
+#include "report.h"
+
+/*
+ * A census may take one part in this many of a CPU's time, but is never put off
+ * for longer than this, ms.
+ */
+#define CENSUS_SHARE		50
+#define CENSUS_PAUSE_MAX_MS	1000
+
+/* Grants in a row that the mm may leave unused before sampling ends. */
+#define UNUSED_GRANTS	3
+
+static bool pass_is_running(void)
+{
+	return work_busy(&reporter.prdev.work.work) & WORK_BUSY_RUNNING;
+}
+
+/**
+ * grant_read_free - read how many pages are free
+ * @free: set to the number, pages isolated for us included: they come back
+ *	unless the guest takes them
+ *
+ * Context: any.
+ * Return: false if that cannot be told, because the mm is in a pass and holds
+ *	blocks that it has not shown us, or has not put back yet.
+ */
+bool grant_read_free(unsigned long *free)
+{
+	long isolated = atomic_long_read(&reporter.isolated);
+	bool in_pass = pass_is_running();
+
+	*free = global_zone_page_state(NR_FREE_PAGES) + isolated;
+	if (isolated)
+		return atomic_long_read(&reporter.isolated) == isolated;
+	return !in_pass && !pass_is_running();
+}
+
+/**
+ * grant_start_pass - have the mm start a pass now, or after the present one
+ *
+ * Context: any, while reporting is registered with the mm.
+ */
+void grant_start_pass(void)
+{
+	mod_delayed_work(system_freezable_wq, &reporter.prdev.work, 0);
+}
+
+/* Largest batch the mm can offer out of what was counted. */
+static unsigned long largest_batch(const struct census *census)
+{
+	return min(census->reportable,
+		   (unsigned long)PAGE_REPORTING_CAPACITY << census->largest);
+}
+
+/**
+ * grant_take_census - count what is reported and reportable
+ * @census: set to what was counted
+ *
+ * Also settles when the next one may be taken, by what this one cost.
+ *
+ * Context: process context, watch.lock not held; may sleep.
+ */
+void grant_take_census(struct census *census)
+{
+	u64 start = ktime_get_ns(), pause;
+
+	reporter.order = compat_reporting_order(&reporter.prdev);
+	census_take(reporter.order, census);
+	pause = div_u64((ktime_get_ns() - start) * CENSUS_SHARE, NSEC_PER_MSEC);
+	spin_lock_bh(&watch.lock);
+	reporter.census_at = watch_now_ms() + min_t(u64, pause, CENSUS_PAUSE_MAX_MS);
+	spin_unlock_bh(&watch.lock);
+}
+
+/*
+ * Grant what is surplus and not reported yet, and have a pass report it.
+ * Return: true if there is something left to do.
+ */
+static bool grant(unsigned long surplus)
+{
+	struct census census;
+	unsigned long budget;
+	bool more = false;
+
+	grant_take_census(&census);
+	budget = pacer_budget(surplus, census.reported, census.reportable);
+	if (!pacer_fits(budget, largest_batch(&census)))
+		budget = 0;
+	spin_lock_bh(&watch.lock);
+	if (watch.mode != WATCH_STOPPED && !reporter.flushing) {
+		reporter.budget = budget;
+		if (budget) {
+			grant_start_pass();
+			more = ++reporter.unused_grants <= UNUSED_GRANTS;
+		}
+	}
+	spin_unlock_bh(&watch.lock);
+	return more;
+}
+
+static bool report_decide(unsigned long surplus)
+{
+	u64 now = watch_now_ms();
+	bool early;
+
+	spin_lock_bh(&watch.lock);
+	early = now < reporter.census_at || now < watch.paused_until;
+	spin_unlock_bh(&watch.lock);
+	if (early)
+		return true;
+	return surplus && (pass_is_running() || grant(surplus));
+}
+
+/* What the mm left of a grant does not outlive the surplus. */
+static void report_sampled(unsigned long surplus)
+{
+	if (!reporter.flushing)
+		reporter.budget = min(reporter.budget, surplus);
+}
+
+static void report_quiet(void)
+{
+	reporter.budget = 0;
+}
+
+const struct watch_ops report_watch_ops = {
+	.read = grant_read_free,
+	.sampled = report_sampled,
+	.decide = report_decide,
+	.quiet = report_quiet,
+};

@@ -1,0 +1,460 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * When the hold source takes blocks, and when it gives them back; see hold.h.
+ */
+#define pr_fmt(fmt) "aeration: " fmt
+
+#include <linux/delay.h>
+#include <linux/ktime.h>
+#include <linux/mm.h>
+#include <linux/mmzone.h>
+#include <linux/nodemask.h>
+#include <linux/oom.h>
+#include <linux/reboot.h>
+#include <linux/sched/signal.h>
+#include <linux/vmstat.h>
+#include "hold.h"
+
+/*
+ * How long to leave a hypervisor alone that refused a batch, or a backend that
+ * was not ready, ms: at first, and at most, after refusing again and again.
+ */
+#define REFUSED_PAUSE_MIN_MS	1000
+#define REFUSED_PAUSE_MAX_MS	16000
+
+/* The same for a hypervisor that has no memory to give back. */
+#define SHORT_PAUSE_MIN_MS	100
+#define SHORT_PAUSE_MAX_MS	10000
+
+/*
+ * Least memory that a reclaimer gets, bytes: enough for it to be gone for a
+ * while, little enough that it does not wait long for it.
+ */
+#define RECLAIM_LEAST	(32UL << 20)
+
+/* What a guest out of memory gets, bytes. */
+#define OOM_LEAST	(128UL << 20)
+
+/* How often to try to get everything back, and how long to wait between, ms. */
+#define RESTORE_TRIES	50
+#define RESTORE_WAIT_MS	200
+
+static unsigned long blocks_of(unsigned long pages)
+{
+	return (pages + (1UL << hold.order) - 1) >> hold.order;
+}
+
+static unsigned long free_pages_now(void)
+{
+	return global_zone_page_state(NR_FREE_PAGES);
+}
+
+/* The kernel's own marks: below them it starts to reclaim. */
+static unsigned long watermarks(void)
+{
+	unsigned long pages = 0;
+	int nid, z;
+
+	for_each_online_node(nid)
+		for (z = 0; z < MAX_NR_ZONES; z++) {
+			struct zone *zone = &NODE_DATA(nid)->node_zones[z];
+
+			if (populated_zone(zone))
+				pages += high_wmark_pages(zone);
+		}
+	return pages;
+}
+
+/* Is there a zone that reclaim is not content with? */
+static bool zone_is_short(void)
+{
+	int nid, z;
+
+	for_each_online_node(nid)
+		for (z = 0; z < MAX_NR_ZONES; z++) {
+			struct zone *zone = &NODE_DATA(nid)->node_zones[z];
+
+			if (populated_zone(zone) &&
+			    zone_page_state(zone, NR_FREE_PAGES) <
+			    high_wmark_pages(zone))
+				return true;
+		}
+	return false;
+}
+
+/**
+ * pressure_keep - free memory that is never surplus
+ *
+ * Context: any.
+ * Return: pages: the reserve, on top of what the kernel itself wants to be free.
+ */
+unsigned long pressure_keep(void)
+{
+	return param_reserve_pages() + watermarks();
+}
+
+/**
+ * struct marks - between which free memory shall be while more of it is held
+ * @low: below it, blocks are restored
+ * @high: restored up to here; nothing is taken that would leave less free
+ *
+ * Half the reserve lies between them, so that a guest at rest stays at rest.
+ */
+struct marks {
+	unsigned long low;
+	unsigned long high;
+};
+
+static struct marks read_marks(void)
+{
+	unsigned long floor;
+	struct marks marks;
+
+	spin_lock_bh(&watch.lock);
+	floor = floor_pages(&hold.floor);
+	spin_unlock_bh(&watch.lock);
+	marks.high = pressure_keep() + floor;
+	marks.low = marks.high - param_reserve_pages() / 2;
+	return marks;
+}
+
+static bool read_unused(unsigned long *unused)
+{
+	*unused = free_pages_now() + atomic_long_read(&hold.out);
+	return true;
+}
+
+static void sampled(unsigned long surplus)
+{
+	floor_sample(&hold.floor, watch_now_ms(), watch.pacer.free);
+}
+
+/* The hypervisor gave back less than it was asked for, or all of it. */
+static void note_short(bool is_short, bool got_some)
+{
+	bool was, now;
+
+	spin_lock_bh(&watch.lock);
+	was = hold.starved;
+	if (is_short) {
+		hold.starved = true;
+		hold.retry_at = watch_now_ms() + hold.retry_ms;
+		hold.retry_ms = min(2 * hold.retry_ms, SHORT_PAUSE_MAX_MS);
+	} else if (got_some) {
+		hold.starved = false;
+		hold.retry_ms = SHORT_PAUSE_MIN_MS;
+		hold.retry_at = 0;
+	}
+	now = hold.starved;
+	spin_unlock_bh(&watch.lock);
+	if (now && !was)
+		pr_warn("the hypervisor has no memory to give back; the guest has to do without %lu MiB and asks again every now and then: free memory on the host, or raise this guest's limit there\n",
+			hold_held_pages() >> (20 - PAGE_SHIFT));
+	if (was && !now)
+		pr_info("the hypervisor gives memory back again\n");
+}
+
+static bool may_retry(void)
+{
+	bool may;
+
+	spin_lock_bh(&watch.lock);
+	may = watch_now_ms() >= hold.retry_at;
+	spin_unlock_bh(&watch.lock);
+	return may;
+}
+
+/**
+ * pressure_restore - give held blocks back to the allocator
+ * @blocks: how many
+ * @last_resort: ask although the hypervisor had none to give a moment ago
+ *
+ * Context: process context, memory reclaim included; sleeps; allocates nothing.
+ * Return: blocks given to the allocator.
+ */
+unsigned long pressure_restore(unsigned long blocks, bool last_resort)
+{
+	unsigned long done = 0, got = 1;
+	bool come_short = false;
+
+	if (!last_resort && !may_retry())
+		return 0;
+	while (done < blocks && got && !come_short) {
+		got = hold_restore(blocks - done, &come_short);
+		done += got;
+	}
+	note_short(come_short, done);
+	return done;
+}
+
+/**
+ * pressure_restore_all - get everything back
+ *
+ * Gives up after RESTORE_TRIES if the hypervisor has no memory; what is left is
+ * then still held.
+ *
+ * Context: process context; sleeps.
+ */
+void pressure_restore_all(void)
+{
+	unsigned int tries;
+
+	for (tries = 0; tries < RESTORE_TRIES; tries++) {
+		unsigned long held = hold_blocks(AERATOR_BLOCK_HELD);
+
+		if (!held)
+			return;
+		if (!pressure_restore(held, true))
+			msleep(RESTORE_WAIT_MS);
+	}
+}
+
+/* How much more may be held, in pages. */
+static unsigned long room(void)
+{
+	unsigned long max = param_max_held_pages(), held = hold_held_pages();
+
+	return max > held ? max - held : 0;
+}
+
+/* Pages that should be free, and that should not be held. */
+static unsigned long wanted_back(const struct marks *marks)
+{
+	unsigned long max = param_max_held_pages(), held = hold_held_pages();
+	unsigned long free = free_pages_now();
+	unsigned long need = free < marks->low ? marks->high - free : 0;
+	unsigned long excess = held > max ? held - max : 0;
+
+	return min(max(need, excess), held);
+}
+
+static void pause_surrender(void)
+{
+	spin_lock_bh(&watch.lock);
+	watch.paused_until = watch_now_ms() + hold.pause_ms;
+	hold.pause_ms = min(2 * hold.pause_ms, REFUSED_PAUSE_MAX_MS);
+	spin_unlock_bh(&watch.lock);
+}
+
+/* How much may go of so much surplus, in blocks. */
+static unsigned long budget_blocks(unsigned long surplus, unsigned long keep)
+{
+	unsigned long free = free_pages_now();
+	unsigned long pages = pacer_budget(surplus, atomic_long_read(&hold.out),
+					   free > keep ? free - keep : 0);
+
+	return min(pages, room()) >> hold.order;
+}
+
+static bool is_ready(void)
+{
+	return !hold.dev->ops->ready || hold.dev->ops->ready(hold.dev);
+}
+
+/* Return: true if there may be more to surrender. */
+static bool surrender(unsigned long blocks, unsigned long keep)
+{
+	enum hold_result result = HOLD_REFUSED;
+
+	if (is_ready())
+		result = hold_surrender(blocks, keep);
+	if (result == HOLD_REFUSED) {
+		pause_surrender();
+		return true;
+	}
+	spin_lock_bh(&watch.lock);
+	hold.pause_ms = REFUSED_PAUSE_MIN_MS;
+	spin_unlock_bh(&watch.lock);
+	return result == HOLD_DONE;
+}
+
+/* Have the watch look again when the hypervisor may be asked again. */
+static void wait_for_retry(void)
+{
+	spin_lock_bh(&watch.lock);
+	watch.paused_until = max(watch.paused_until, hold.retry_at);
+	spin_unlock_bh(&watch.lock);
+}
+
+static bool decide(unsigned long surplus)
+{
+	struct marks marks = read_marks();
+	unsigned long blocks = blocks_of(wanted_back(&marks));
+	bool paused;
+
+	if (blocks) {
+		if (pressure_restore(blocks, false) < blocks)
+			wait_for_retry();
+		return true;
+	}
+	spin_lock_bh(&watch.lock);
+	hold.starved = false;	/* what is not backed is not needed */
+	paused = watch_now_ms() < watch.paused_until;
+	spin_unlock_bh(&watch.lock);
+	if (paused)
+		return true;
+	blocks = budget_blocks(surplus, marks.high);
+	return blocks && surrender(blocks, marks.high);
+}
+
+const struct watch_ops hold_watch_ops = {
+	.read = read_unused,
+	.sampled = sampled,
+	.decide = decide,
+};
+
+static u64 not_taken(void)
+{
+	return atomic64_read(&aeration_stats.errors) +
+	       atomic64_read(&aeration_stats.refused);
+}
+
+/**
+ * pressure_flush - surrender all surplus now, whatever the window says
+ *
+ * Context: process context under the registry's mutex, while the source is
+ *	started; sleeps.
+ * Return: 0, -ERESTARTSYS if a signal came first, -EAGAIN if the backend is not
+ *	ready, -EIO if it did not take what was offered.
+ */
+int pressure_flush(void)
+{
+	enum hold_result result = HOLD_DONE;
+	u64 errors = not_taken();
+	unsigned long surplus, blocks = 1;
+	struct marks marks;
+
+	if (!is_ready())
+		return -EAGAIN;
+	while (blocks && result == HOLD_DONE && !signal_pending(current)) {
+		marks = read_marks();
+		read_unused(&surplus);
+		surplus -= min(surplus, marks.high);
+		blocks = budget_blocks(surplus, marks.high);
+		if (blocks)
+			result = hold_surrender(blocks, marks.high);
+	}
+	watch_kick();
+	if (not_taken() != errors)
+		return -EIO;
+	return signal_pending(current) ? -ERESTARTSYS : 0;
+}
+
+static unsigned long count_held(struct shrinker *shrinker,
+				struct shrink_control *sc)
+{
+	unsigned long pages = hold_held_pages();
+
+	return pages && may_retry() ? pages : SHRINK_EMPTY;
+}
+
+/*
+ * Called by whoever reclaims memory. The kernel asks for a share of all that is
+ * held; it gets what it needs, and that at once: memory that has only to be
+ * asked for comes before memory that somebody uses.
+ */
+static unsigned long scan_held(struct shrinker *shrinker,
+			       struct shrink_control *sc)
+{
+	struct marks marks = read_marks();
+	unsigned long free = free_pages_now(), want, blocks;
+
+	if (free >= marks.high && !zone_is_short())
+		return SHRINK_STOP;
+	want = max3(sc->nr_to_scan, RECLAIM_LEAST >> PAGE_SHIFT,
+		    marks.high > free ? marks.high - free : 0);
+	blocks = pressure_restore(blocks_of(want), false);
+	watch_kick();
+	sc->nr_scanned = max(sc->nr_to_scan, blocks << hold.order);
+	return blocks ? blocks << hold.order : SHRINK_STOP;
+}
+
+static int on_oom(struct notifier_block *nb, unsigned long unused, void *freed)
+{
+	unsigned long blocks =
+		pressure_restore(blocks_of(OOM_LEAST >> PAGE_SHIFT), true);
+
+	*(unsigned long *)freed += blocks << hold.order;
+	return NOTIFY_OK;
+}
+
+/*
+ * A kernel that kexec starts knows nothing of holes in its memory. Whether this
+ * restart is one of those cannot be told from a module, so the memory comes back
+ * at any. Nothing is taken any more once this has run.
+ */
+static int on_reboot(struct notifier_block *nb, unsigned long action,
+		     void *unused)
+{
+	if (action != SYS_RESTART)
+		return NOTIFY_DONE;
+	watch_stop();
+	pressure_restore_all();
+	if (hold_held_pages())
+		pr_emerg("the hypervisor did not give back %lu MiB: a kernel started by kexec will fail when it touches them\n",
+			 hold_held_pages() >> (20 - PAGE_SHIFT));
+	return NOTIFY_DONE;
+}
+
+/**
+ * pressure_start - begin to answer to memory reclaim, before the watch starts
+ *
+ * Context: process context under the registry's mutex; may sleep.
+ * Return: 0 or a negative error with nothing started.
+ */
+int pressure_start(void)
+{
+	unsigned long unused;
+	int err;
+
+	read_unused(&unused);
+	floor_init(&hold.floor, watch_now_ms(), unused);
+	hold.retry_at = 0;
+	hold.retry_ms = SHORT_PAUSE_MIN_MS;
+	hold.pause_ms = REFUSED_PAUSE_MIN_MS;
+	hold.starved = false;
+	hold.oom.notifier_call = on_oom;
+	hold.reboot.notifier_call = on_reboot;
+	err = register_oom_notifier(&hold.oom);
+	if (err)
+		return err;
+	err = register_reboot_notifier(&hold.reboot);
+	if (err)
+		goto out_oom;
+	err = compat_shrinker_start(&hold.shrinker, "aeration", count_held,
+				    scan_held, RECLAIM_LEAST >> PAGE_SHIFT);
+	if (err)
+		goto out_reboot;
+	return 0;
+
+out_reboot:
+	unregister_reboot_notifier(&hold.reboot);
+out_oom:
+	unregister_oom_notifier(&hold.oom);
+	return err;
+}
+
+/**
+ * pressure_stop - undo pressure_start()
+ *
+ * Context: process context under the registry's mutex, after the watch has
+ *	stopped; may sleep.
+ */
+void pressure_stop(void)
+{
+	compat_shrinker_stop(&hold.shrinker);
+	unregister_reboot_notifier(&hold.reboot);
+	unregister_oom_notifier(&hold.oom);
+}
+
+/**
+ * pressure_starved - does the hypervisor withhold memory that the guest needs?
+ *
+ * Context: any.
+ * Return: true from a restore that came up short to one that did not, or until
+ *	the guest has no need any more.
+ */
+bool pressure_starved(void)
+{
+	return READ_ONCE(hold.starved);
+}

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Watch free memory and have the running source decide; see watch.h.
+ */
+#include <linux/cpu.h>
+#include <linux/cpuhotplug.h>
+#include <linux/ktime.h>
+#include <linux/mm.h>
+#include <linux/percpu.h>
+#include <linux/timer.h>
+#include <aeration/compat.h>
+#include "core.h"
+#include "watch.h"
+
+/*
+ * Free memory counts as changed when it moves by this many smallest blocks, but
+ * never by less than the noise of an idle guest or by more than is worth having.
+ */
+#define STEP_BLOCKS	8
+#define STEP_MIN_PAGES	((16UL << 20) >> PAGE_SHIFT)
+#define STEP_MAX_PAGES	((64UL << 20) >> PAGE_SHIFT)
+
+struct watch watch;
+
+static DEFINE_PER_CPU(struct timer_list, watch_timer);
+static enum cpuhp_state cpuhp_state;
+
+/**
+ * watch_now_ms - the time that the pacer and the pauses go by
+ *
+ * Context: any.
+ * Return: milliseconds of a clock that stands while the guest is suspended.
+ */
+u64 watch_now_ms(void)
+{
+	return ktime_to_ms(ktime_get());
+}
+
+/**
+ * watch_wake - sample now, and go on by the ordinary timer
+ *
+ * Context: any, under watch.lock; does nothing unless the watch is running.
+ */
+void watch_wake(void)
+{
+	lockdep_assert_held(&watch.lock);
+	if (watch.mode == WATCH_STOPPED)
+		return;
+	watch.mode = WATCH_ACTIVE;
+	mod_delayed_work(aeration_wq, &watch.sampler, 0);
+}
+
+/**
+ * watch_kick - sample now, unless the sampler is at work anyway
+ *
+ * Context: any but hard interrupts, watch.lock not held; does nothing unless the
+ *	watch is running.
+ */
+void watch_kick(void)
+{
+	spin_lock_bh(&watch.lock);
+	watch_wake();
+	spin_unlock_bh(&watch.lock);
+}
+
+static unsigned long watch_period(void)
+{
+	return max(1UL, msecs_to_jiffies(pacer_period_ms(&watch.pacer)));
+}
+
+static void watch_expired(struct timer_list *timer)
+{
+	unsigned long unused;
+
+	spin_lock(&watch.lock);
+	if (watch.mode == WATCH_QUIET) {
+		if (watch.ops->read(&unused) && pacer_moved(&watch.pacer, unused))
+			watch_wake();
+		else
+			mod_timer(timer, jiffies + watch_period());
+	}
+	spin_unlock(&watch.lock);
+}
+
+static void arm_watch(unsigned int cpu)
+{
+	struct timer_list *timer = per_cpu_ptr(&watch_timer, cpu);
+
+	lockdep_assert_held(&watch.lock);
+	if (timer_pending(timer))
+		return;
+	timer->expires = jiffies + watch_period();
+	add_timer_on(timer, cpu);
+}
+
+/* A timer stays on its own CPU, so that none of them looks for another one. */
+static int cpu_comes(unsigned int cpu)
+{
+	spin_lock_bh(&watch.lock);
+	if (watch.mode == WATCH_QUIET)
+		arm_watch(cpu);
+	spin_unlock_bh(&watch.lock);
+	return 0;
+}
+
+static int cpu_goes(unsigned int cpu)
+{
+	timer_delete_sync(per_cpu_ptr(&watch_timer, cpu));
+	return 0;
+}
+
+/* Hand over from the sampler to the watch timers. */
+static void go_quiet(void)
+{
+	int cpu;
+
+	cpus_read_lock();
+	spin_lock_bh(&watch.lock);
+	if (watch.mode == WATCH_ACTIVE) {
+		watch.mode = WATCH_QUIET;
+		if (watch.ops->quiet)
+			watch.ops->quiet();
+		for_each_online_cpu(cpu)
+			arm_watch(cpu);
+	}
+	spin_unlock_bh(&watch.lock);
+	cpus_read_unlock();
+}
+
+/* Return: false if nothing can be told now. */
+static bool take_sample(unsigned long *surplus)
+{
+	unsigned long unused;
+	bool told;
+
+	spin_lock_bh(&watch.lock);
+	told = watch.ops->read(&unused);
+	if (told) {
+		pacer_sample(&watch.pacer, watch_now_ms(), unused);
+		*surplus = pacer_surplus(&watch.pacer);
+		if (watch.ops->sampled)
+			watch.ops->sampled(*surplus);
+	}
+	spin_unlock_bh(&watch.lock);
+	atomic64_inc(&aeration_stats.samples);
+	return told;
+}
+
+/* How long until the next sample is of use, in jiffies. */
+static unsigned long sample_delay(bool settled)
+{
+	unsigned long delay = watch_period();
+	u64 now = watch_now_ms();
+
+	lockdep_assert_held(&watch.lock);
+	if (settled && watch.paused_until > now)
+		delay = max(delay, msecs_to_jiffies(watch.paused_until - now));
+	return delay;
+}
+
+/*
+ * Sampling ends only once free memory has settled and a decision was made that
+ * leaves nothing to do: an idle guest gives no other occasion to make it.
+ */
+static void sampler_fn(struct work_struct *work)
+{
+	unsigned long surplus;
+	bool settled, more = true;
+
+	if (take_sample(&surplus))
+		more = watch.ops->decide(surplus);
+
+	spin_lock_bh(&watch.lock);
+	settled = pacer_settled(&watch.pacer, watch_now_ms());
+	/* Somebody who woke the watch meanwhile wants a sample at once. */
+	if (watch.mode == WATCH_ACTIVE && (!settled || more))
+		queue_delayed_work(aeration_wq, &watch.sampler,
+				   sample_delay(settled));
+	spin_unlock_bh(&watch.lock);
+	if (settled && !more)
+		go_quiet();
+}
+
+static void begin_window(unsigned long reserve, unsigned int order)
+{
+	lockdep_assert_held(&watch.lock);
+	pacer_init(&watch.pacer, watch_now_ms(), param_window_ms(), reserve,
+		   clamp((unsigned long)STEP_BLOCKS << order, STEP_MIN_PAGES,
+			 STEP_MAX_PAGES));
+}
+
+/**
+ * watch_init - prepare what watch_start() arms
+ *
+ * Context: process context, once, before anything else here; may sleep.
+ * Return: 0 or a negative error.
+ */
+int watch_init(void)
+{
+	int cpu;
+
+	spin_lock_init(&watch.lock);
+	INIT_DELAYED_WORK(&watch.sampler, sampler_fn);
+	for_each_possible_cpu(cpu)
+		timer_setup(per_cpu_ptr(&watch_timer, cpu), watch_expired,
+			    TIMER_DEFERRABLE | TIMER_PINNED);
+	cpu = cpuhp_setup_state_nocalls(CPUHP_AP_ONLINE_DYN, "aeration:online",
+					cpu_comes, cpu_goes);
+	if (cpu < 0)
+		return cpu;
+	cpuhp_state = cpu;
+	return 0;
+}
+
+/**
+ * watch_exit - undo watch_init()
+ *
+ * Context: process context, after the last watch_stop(); may sleep.
+ */
+void watch_exit(void)
+{
+	cpuhp_remove_state_nocalls(cpuhp_state);
+}
+
+/**
+ * watch_start - begin to watch, with a new window
+ * @ops: the source
+ * @reserve: free pages that are never surplus
+ * @order: order of the smallest block of the source
+ *
+ * Context: process context, while the watch is stopped.
+ */
+void watch_start(const struct watch_ops *ops, unsigned long reserve,
+		 unsigned int order)
+{
+	spin_lock_bh(&watch.lock);
+	watch.ops = ops;
+	watch.paused_until = 0;
+	begin_window(reserve, order);
+	watch.mode = WATCH_ACTIVE;
+	watch_wake();
+	spin_unlock_bh(&watch.lock);
+}
+
+/**
+ * watch_restart - begin a new window, and sample now
+ * @reserve: free pages that are never surplus
+ * @order: order of the smallest block of the source
+ *
+ * Context: any, while the watch is running, watch.lock not held.
+ */
+void watch_restart(unsigned long reserve, unsigned int order)
+{
+	spin_lock_bh(&watch.lock);
+	begin_window(reserve, order);
+	watch_wake();
+	spin_unlock_bh(&watch.lock);
+}
+
+/**
+ * watch_retune - take over changed parameters, and sample now
+ * @reserve: free pages that are never surplus
+ * @order: order of the smallest block of the source
+ *
+ * A changed window starts anew; a changed reserve applies to the next sample.
+ *
+ * Context: any, while the watch is running, watch.lock not held.
+ */
+void watch_retune(unsigned long reserve, unsigned int order)
+{
+	spin_lock_bh(&watch.lock);
+	if (watch.pacer.window_ms != param_window_ms())
+		begin_window(reserve, order);
+	pacer_set_reserve(&watch.pacer, reserve);
+	watch_wake();
+	spin_unlock_bh(&watch.lock);
+}
+
+/**
+ * watch_stop - stop watching; nothing is armed any more
+ *
+ * On return neither decide nor any other call of the source is under way.
+ *
+ * Context: process context; may sleep.
+ */
+void watch_stop(void)
+{
+	int cpu;
+
+	spin_lock_bh(&watch.lock);
+	watch.mode = WATCH_STOPPED;
+	spin_unlock_bh(&watch.lock);
+
+	for_each_possible_cpu(cpu)
+		timer_delete_sync(per_cpu_ptr(&watch_timer, cpu));
+	cancel_delayed_work_sync(&watch.sampler);
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The watch over free memory, for whichever source of blocks is running.
+ *
+ * It samples how much memory the guest does not use, feeds the pacer, and asks
+ * the source to decide. It has three modes, enum watch_mode. While memory
+ * changes, an ordinary timer samples it. Once it has settled, one deferrable
+ * timer on each CPU looks whether it moved: those never wake an idle CPU, yet
+ * run on whichever CPU is busy, and nothing but a busy CPU can free memory.
+ *
+ * Locks: watch.lock protects everything in struct watch that is not marked
+ * otherwise, and what a source says it does. It is taken from timers, so with
+ * bottom halves off. watch_start() and watch_stop() are serialised by the
+ * registry's mutex: one source runs at a time.
+ */
+#ifndef _AERATION_WATCH_H
+#define _AERATION_WATCH_H
+
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
+#include "pacer.h"
+
+/**
+ * enum watch_mode - who looks at free memory
+ * @WATCH_STOPPED: nobody; nothing may be armed
+ * @WATCH_ACTIVE: the sampler, by an ordinary timer
+ * @WATCH_QUIET: one deferrable timer on each CPU
+ */
+enum watch_mode {
+	WATCH_STOPPED,
+	WATCH_ACTIVE,
+	WATCH_QUIET,
+};
+
+/**
+ * struct watch_ops - what a source tells the watch, and hears from it
+ * @read: Read how many pages the guest does not use: those that are free and
+ *	those that the source has taken and can give back. Any context, under
+ *	watch.lock or not. Return false if that cannot be told now.
+ * @sampled: Optional: a sample was taken, and this many pages are surplus. Under
+ *	watch.lock.
+ * @decide: Do what is to be done with this many pages of surplus. Process
+ *	context, no lock held; may sleep. Return true if something may be left
+ *	to do, so that sampling goes on although memory does not change.
+ * @quiet: Optional: sampling has ended. Under watch.lock.
+ */
+struct watch_ops {
+	bool (*read)(unsigned long *unused);
+	void (*sampled)(unsigned long surplus);
+	bool (*decide)(unsigned long surplus);
+	void (*quiet)(void);
+};
+
+/**
+ * struct watch - the one watch
+ * @lock: see above; taken with bottom halves off
+ * @ops: the source; constant between watch_start() and watch_stop()
+ * @sampler: takes a sample and re-arms itself while WATCH_ACTIVE; queued under
+ *	@lock, cancelled by watch_stop() after it set WATCH_STOPPED
+ * @pacer: what is surplus
+ * @mode: who looks at free memory
+ * @paused_until: the source has nothing to decide before this time, ms
+ */
+struct watch {
+	spinlock_t lock;	/* see above */
+	const struct watch_ops *ops;
+	struct delayed_work sampler;
+	struct pacer pacer;
+	enum watch_mode mode;
+	u64 paused_until;
+};
+
+extern struct watch watch;
+
+int watch_init(void);
+void watch_exit(void);
+void watch_start(const struct watch_ops *ops, unsigned long reserve,
+		 unsigned int order);
+void watch_stop(void);
+void watch_retune(unsigned long reserve, unsigned int order);
+void watch_restart(unsigned long reserve, unsigned int order);
+void watch_wake(void);
+void watch_kick(void);
+u64 watch_now_ms(void);
+
+#endif /* _AERATION_WATCH_H */
