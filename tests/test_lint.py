@@ -101,6 +101,6 @@ def test_every_sysfs_file_is_described():
         if line.startswith("static struct kobj_attribute ") and \
                 "__ATTR_" in line:
             shown.add(line.split("(")[1].split(")")[0])
-        elif line.startswith(("STAT_ATTR(", "WHY_ATTR(")):
+        elif line.startswith(("STAT_ATTR(", "WHY_ATTR(", "HOLD_ATTR(")):
             shown.add(line.split("(")[1].split(",")[0].split(")")[0])
     assert shown == described
