@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Life of the module: see xb.h for its parts.
+ *
+ * Saving, restoring and migrating a domain suspends it (drivers/xen/manage.c):
+ * processes and freezable work are frozen, devices are frozen, and the domain
+ * stops. It may go on under another Xen, with the same holes in its memory. A
+ * platform device is told, as late as one can be, so that held memory is out of
+ * reach for as short as possible, and as early as one can be afterwards.
+ *
+ * Hibernating is another matter: the image is loaded into a domain that has all
+ * of its memory, so nothing may be held when it is made, nor when it is loaded.
+ */
+#define pr_fmt(fmt) "aeration_xen: " fmt
+
+#include <linux/err.h>
+#include <linux/kernel.h>
+#include <linux/module.h>
+#include <linux/moduleparam.h>
+#include <linux/notifier.h>
+#include <linux/platform_device.h>
+#include <linux/pm.h>
+#include <linux/suspend.h>
+#include <xen/features.h>
+#include <xen/xen.h>
+#include "xb.h"
+
+struct xb xb = {
+	.dev = { .ops = &xb_ops, .scrub = true },
+};
+
+module_param_named(scrub, xb.dev.scrub, bool, 0644);
+MODULE_PARM_DESC(scrub,
+		 "fill memory with zeros before Xen gets it (default y)");
+
+static int set_order(const char *val, const struct kernel_param *kp)
+{
+	return param_set_uint_minmax(val, kp, 0, XB_ORDER_MAX);
+}
+
+static const struct kernel_param_ops order_ops = {
+	.set = set_order,
+	.get = param_get_uint,
+};
+
+static unsigned int order_most = XB_ORDER_MAX;
+module_param_cb(order, &order_ops, &order_most, 0444);
+MODULE_PARM_DESC(order, "largest extents to ask Xen for (0 to 9, default 9)");
+
+static int set_nothing(const char *val, const struct kernel_param *kp)
+{
+	return -EPERM;
+}
+
+static const struct kernel_param_ops extent_order_ops = {
+	.set = set_nothing,
+	.get = param_get_uint,
+};
+
+module_param_cb(extent_order, &extent_order_ops, &xb.order, 0444);
+MODULE_PARM_DESC(extent_order, "extents in use (read only)");
+
+static int set_capacity(const char *val, const struct kernel_param *kp)
+{
+	return param_set_uint_minmax(val, kp, 1, AERATOR_DURABLE_CAPACITY);
+}
+
+static const struct kernel_param_ops capacity_ops = {
+	.set = set_capacity,
+	.get = param_get_uint,
+};
+
+static unsigned int capacity = AERATOR_DURABLE_CAPACITY;
+module_param_cb(capacity, &capacity_ops, &capacity, 0444);
+MODULE_PARM_DESC(capacity, "most blocks in a batch (1 to 512, default 512)");
+
+static int start_up(void)
+{
+	int err;
+
+	xb.dev.capacity = capacity;
+	err = aerator_startup(&xb.dev);
+	xb.offered = !err;
+	return err;
+}
+
+static void shut_down(void)
+{
+	if (xb.offered)
+		aerator_shutdown(&xb.dev);
+	xb.offered = false;
+}
+
+/* A PV domain gives and gets single frames. */
+static void find_order(void)
+{
+	unsigned int order = 0;
+
+	xb.order_known = true;
+	if (!xb.pv)
+		order = xb_largest_order(order_most, &xb.order_known);
+	WRITE_ONCE(xb.order, order);
+}
+
+static int xb_freeze(struct device *unused)
+{
+	if (xb.offered)
+		aerator_quiesce(&xb.dev);
+	return 0;
+}
+
+static int xb_thaw(struct device *unused)
+{
+	if (xb.offered)
+		aerator_resume(&xb.dev);
+	return 0;
+}
+
+/* This may be another host: other limits, and another xenstore. */
+static int xb_restored(struct device *device)
+{
+	find_order();
+	xb_store_again();
+	return xb_thaw(device);
+}
+
+static const struct dev_pm_ops xb_pm_ops = {
+	.freeze_late = xb_freeze,
+	.thaw_early = xb_thaw,
+	.restore_early = xb_restored,
+};
+
+static struct platform_driver xb_driver = {
+	.driver = {
+		.name = KBUILD_MODNAME,
+		.pm = pm_sleep_ptr(&xb_pm_ops),
+		.suppress_bind_attrs = true,
+	},
+};
+
+static void come_back(void)
+{
+	if (!xb.offered && start_up())
+		pr_err("not in use any more after hibernation; load the module again\n");
+}
+
+static int prepare_to_hibernate(void)
+{
+	shut_down();
+	if (!xb_store_held())
+		return NOTIFY_OK;
+	pr_err("cannot hibernate: Xen does not give back %llu MiB\n",
+	       xb_store_held() >> 20);
+	come_back();
+	return notifier_from_errno(-ENOMEM);
+}
+
+static int on_pm(struct notifier_block *nb, unsigned long event, void *unused)
+{
+	switch (event) {
+	case PM_HIBERNATION_PREPARE:
+	case PM_RESTORE_PREPARE:
+		return prepare_to_hibernate();
+	case PM_POST_HIBERNATION:
+	case PM_POST_RESTORE:
+		find_order();
+		come_back();
+		return NOTIFY_OK;
+	default:
+		return NOTIFY_DONE;
+	}
+}
+
+static struct notifier_block pm_nb = { .notifier_call = on_pm };
+
+static struct platform_device *xb_device;
+
+static int make_device(void)
+{
+	int err = platform_driver_register(&xb_driver);
+
+	if (err)
+		return err;
+	xb_device = platform_device_register_simple(KBUILD_MODNAME,
+						    PLATFORM_DEVID_NONE,
+						    NULL, 0);
+	if (IS_ERR(xb_device))
+		platform_driver_unregister(&xb_driver);
+	return PTR_ERR_OR_ZERO(xb_device);
+}
+
+static void remove_device(void)
+{
+	platform_device_unregister(xb_device);
+	platform_driver_unregister(&xb_driver);
+}
+
+static int __init xb_init(void)
+{
+	int err;
+
+	if (!xen_domain()) {
+		aerator_decline(xb_ops.name, "this is not a Xen domain");
+		return -ENODEV;
+	}
+	err = aerator_permitted(xb_ops.name);
+	if (err)
+		return err;
+	xb.pv = !xen_feature(XENFEAT_auto_translated_physmap);
+	find_order();
+	err = make_device();
+	if (err)
+		return err;
+	xb_store_start();
+	err = start_up();
+	if (err)
+		goto out_store;
+	err = register_pm_notifier(&pm_nb);
+	if (err)
+		goto out_shutdown;
+	pr_info("%s domain, extents of order %u%s, %u blocks in a batch\n",
+		xb.pv ? "PV" : "auto-translated", xb.order,
+		xb.order_known ? "" : " (Xen does not say whether it takes them)",
+		capacity);
+	return 0;
+
+out_shutdown:
+	shut_down();
+out_store:
+	xb_store_stop();
+	remove_device();
+	return err;
+}
+
+static void __exit xb_exit(void)
+{
+	unregister_pm_notifier(&pm_nb);
+	shut_down();
+	xb_store_stop();
+	remove_device();
+	aerator_decline(xb_ops.name, NULL);
+}
+
+module_init(xb_init);
+module_exit(xb_exit);
+MODULE_DESCRIPTION("Memory aeration backend for Xen domains");
+MODULE_AUTHOR("The Aeration authors");
+MODULE_LICENSE("GPL");

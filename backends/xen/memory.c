@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the core asks of a durable backend.
+ */
+#define pr_fmt(fmt) "aeration_xen: " fmt
+
+#include <linux/compiler.h>
+#include <linux/kernel.h>
+#include <linux/printk.h>
+#include <linux/sched.h>
+#include <xen/balloon.h>
+#include <xen/interface/xen.h>
+#include <xen/interface/memory.h>
+#include "xb.h"
+
+static struct xb_io react_io, restore_io;
+
+/* Guest frame numbers are what Xen takes from an auto-translated domain. */
+static void use_pfns(struct xb_io *io)
+{
+	unsigned int i;
+
+	for (i = 0; i < io->nr; i++)
+		io->frame[i] = io->pfn[i];
+}
+
+/**
+ * xb_decrease - give extents to Xen
+ * @io: the first @io->nr entries of @io->pfn, in extents of @io->run_order, all
+ *	backed
+ *
+ * Context: process context; may sleep; allocates nothing.
+ * Return: how many have no backing any more. Of the next one any part may have
+ *	none, unless it is one page or @io->err is set; those behind are as they
+ *	were.
+ */
+unsigned int xb_decrease(struct xb_io *io)
+{
+	unsigned int done;
+
+	cond_resched();
+	if (xb.pv) {
+		done = xb_pv_decrease(io);
+	} else {
+		use_pfns(io);
+		done = xb_call(XENMEM_decrease_reservation, io);
+	}
+	return done;
+}
+
+/**
+ * xb_populate - have Xen put memory behind extents
+ * @io: the first @io->nr entries of @io->pfn, in extents of @io->run_order, none
+ *	backed: Xen would lose the memory that it finds there
+ *
+ * Context: process context, memory reclaim included; may sleep; allocates
+ *	nothing.
+ * Return: how many are backed. Of the next one any part may be, unless it is one
+ *	page or @io->err is set; those behind are as they were.
+ */
+unsigned int xb_populate(struct xb_io *io)
+{
+	unsigned int done;
+
+	cond_resched();
+	if (xb.pv) {
+		done = xb_pv_populate(io);
+	} else {
+		use_pfns(io);
+		done = xb_call(XENMEM_populate_physmap, io);
+	}
+	return done;
+}
+
+/**
+ * xb_is_backed - is there memory behind a page?
+ * @pfn: a page of an auto-translated domain; a PV domain never needs to ask, as
+ *	its extents are single pages
+ *
+ * A page that Xen populates on demand counts as backed: it can be used, and it
+ * can be given to Xen.
+ *
+ * Context: any.
+ * Return: 1, 0, or a negative error if Xen does not say.
+ */
+int xb_is_backed(unsigned long pfn)
+{
+	struct xen_hvm_get_mem_type ask = { .domid = DOMID_SELF, .pfn = pfn };
+	int err = aeration_xen_mem_type(&ask);
+
+	if (!err && ask.mem_type == HVMMEM_ram_rw)
+		return 1;
+	if (!err && ask.mem_type == HVMMEM_mmio_dm)
+		return 0;
+	pr_err_ratelimited("Xen does not say whether page pfn %lx has memory behind it (error %d, type %u)\n",
+			   pfn, err, ask.mem_type);
+	return err ? err : -EIO;
+}
+
+/*
+ * Xen that did not say how large extents may be refuses all of a batch if they
+ * are too large. It may have had another reason; then they are small for
+ * nothing, which is slow and harmless.
+ */
+static void try_smaller(void)
+{
+	WRITE_ONCE(xb.order, xb.order - 1);
+	pr_warn("Xen took nothing in extents of order %u; trying order %u\n",
+		xb.order + 1, xb.order);
+}
+
+static int give_up(struct aerator_dev_info *dev, int err)
+{
+	char why[64];
+
+	scnprintf(why, sizeof(why), "Xen refuses to take memory: error %d", err);
+	pr_err("%s; nothing is given to it any more, load the module again to retry\n",
+	       why);
+	xb.failed = true;
+	aerator_fail(dev, why);
+	return -ENODEV;
+}
+
+static int xb_react(struct aerator_dev_info *dev, struct aerator_batch *batch)
+{
+	int err;
+
+	if (xb.failed)
+		return -ENODEV;
+	react_io.order = READ_ONCE(xb.order);
+	err = xb_deliver(&react_io, batch);
+	if (err && err != -EAGAIN)
+		return give_up(dev, err);
+	if (err && !xb.order_known && xb.order)
+		try_smaller();
+	return err;
+}
+
+static int xb_restore(struct aerator_dev_info *dev, struct aerator_batch *batch)
+{
+	int err;
+
+	restore_io.order = READ_ONCE(xb.order);
+	err = xb_fetch(&restore_io, batch);
+	if (err && err != -EAGAIN)
+		pr_err_ratelimited("Xen refuses to give memory back: error %d\n",
+				   err);
+	return err;
+}
+
+/*
+ * Beside the stock balloon.
+ *
+ * Both take free pages and give them to Xen, each its own, and neither touches
+ * those of the other. The toolstack sets a target for the domain and, at the
+ * same time, Xen's limit for it: a little more than the target (libxl:
+ * libxl_set_memory_target()). The balloon makes its own count of pages
+ * (current_pages), which does not know what is held here, meet the target. So
+ * the domain ends up with the target less what is held, and Xen's limit has room
+ * for exactly that: held memory can be had again, whichever way the target went.
+ *
+ * This is not so while the balloon still has pages to give. The domain then has
+ * more than its limit allows, or is about to, and Xen would refuse to give back
+ * what it is given now. And free memory is what the balloon is waiting for.
+ *
+ * A domain that Xen populates on demand (memory < maxmem) starts in that state:
+ * it believes that it has maxmem, and there is a debt, entries to be populated
+ * on demand for which Xen has set aside no memory. Until the balloon has paid it
+ *   - writing to a free page, as scrubbing does, may be what Xen has no memory
+ *     for, and the domain would be crashed for it;
+ *   - Xen keeps what it is given, to cover the debt
+ *     (arch/x86/mm/p2m-pod.c, p2m_pod_decrease_reservation(): steal_for_cache),
+ *     so nothing is won for the host, and asking for it again meets the limit.
+ * Once the balloon is where it should be, as many entries are left as there is
+ * memory set aside. Giving a page that was never touched to Xen then takes away
+ * one of each, and giving one that was used frees it: the books stay balanced.
+ * It does not matter either way which pages are taken.
+ *
+ * A balloon that has less than its target is no reason to wait: what it gets
+ * from Xen becomes free memory here, and is surplus or it is not.
+ */
+static bool xb_ready(struct aerator_dev_info *dev)
+{
+#ifdef CONFIG_XEN_BALLOON
+	return READ_ONCE(balloon_stats.current_pages) <=
+	       READ_ONCE(balloon_stats.target_pages);
+#else
+	return true;
+#endif
+}
+
+static void xb_note_held(struct aerator_dev_info *dev, u64 bytes)
+{
+	xb_store_note(bytes);
+}
+
+const struct aerator_ops xb_ops = {
+	.name = "xen",
+	.residency = AERATOR_DURABLE,
+	.react = xb_react,
+	.restore = xb_restore,
+	.ready = xb_ready,
+	.note_held = xb_note_held,
+};

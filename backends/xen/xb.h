@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * aeration_xen.ko: hand free memory of a Xen domain back to Xen.
+ *
+ *	main.c		life of the module, its parameters, save and restore
+ *	memory.c	the core's calls; decrease and populate
+ *	deliver.c	a batch in hypercalls, and what became of each page; pure
+ *	pv.c		what a PV domain has to do besides: it sees real frames
+ *	hypercall.c	the hypercalls, counted, and the largest extent Xen takes
+ *	xenstore.c	tells the toolstack how much is held
+ *
+ * Who may touch what:
+ *	react_io	the core's react call, one at a time
+ *	restore_io	the core's restore call, one at a time; runs beside react,
+ *			so it shares nothing with it that is written
+ *	xb.order	written by module init, while the core is quiesced, and by
+ *			react; read by both with READ_ONCE()
+ *	xb.failed	react only
+ *	xb.offered	module init and exit, and the PM notifier, which nothing
+ *			runs beside: init comes before it is registered, exit
+ *			after it has gone
+ *	the held amount	xenstore.c: written under the core's lock, read by one work
+ *			item
+ * So there is no lock here. Lock order is the core's: nothing here calls the
+ * core from inside react or restore but aerator_fail(), from react.
+ */
+#ifndef _AERATION_XEN_XB_H
+#define _AERATION_XEN_XB_H
+
+#include <linux/kconfig.h>
+#include <linux/memory_aeration.h>
+#include <xen/interface/xen.h>
+#include <xen/interface/hvm/hvm_op.h>
+#include "deliver.h"
+
+/* Largest extent that is ever asked for: a superpage of 2 MiB on x86. */
+#define XB_ORDER_MAX	9
+
+/**
+ * struct xb - the one device
+ * @dev: what the core knows of it; dev.scrub is the parameter scrub
+ * @order: order of the extents in use, 0 to XB_ORDER_MAX
+ * @order_known: Xen has said that it takes this order
+ * @pv: the domain sees real frames (not auto-translated)
+ * @failed: Xen refused for good
+ * @offered: between aerator_startup() and aerator_shutdown()
+ */
+struct xb {
+	struct aerator_dev_info dev;
+	unsigned int order;
+	bool order_known;
+	bool pv;
+	bool failed;
+	bool offered;
+};
+
+extern struct xb xb;
+
+/* memory.c */
+extern const struct aerator_ops xb_ops;
+
+/* hypercall.c */
+long aeration_xen_memory_op(unsigned int op, void *arg);
+int aeration_xen_mem_type(struct xen_hvm_get_mem_type *ask);
+unsigned int xb_call(unsigned int op, struct xb_io *io);
+unsigned int xb_largest_order(unsigned int most, bool *known);
+
+/* pv.c */
+#ifdef CONFIG_XEN_PV
+unsigned int xb_pv_decrease(struct xb_io *io);
+unsigned int xb_pv_populate(struct xb_io *io);
+#else
+static inline unsigned int xb_pv_decrease(struct xb_io *io)
+{
+	return 0;
+}
+
+static inline unsigned int xb_pv_populate(struct xb_io *io)
+{
+	return 0;
+}
+#endif
+
+/* xenstore.c */
+void xb_store_start(void);
+void xb_store_stop(void);
+void xb_store_note(u64 bytes);
+void xb_store_again(void);
+u64 xb_store_held(void);
+
+#endif /* _AERATION_XEN_XB_H */
