@@ -60,12 +60,29 @@ def archive(files):
     return b"".join(records)
 
 
-def _file(path, mode=0o644):
+def file(path, mode=0o644):
+    """Return the contents of a file as archive() takes them."""
     return stat.S_IFREG | mode, pathlib.Path(path).read_bytes()
 
 
-def _link(target):
+def link(target):
+    """Return a symbolic link as archive() takes it."""
     return stat.S_IFLNK | 0o777, target.encode()
+
+
+def libraries(root, program, folders):
+    """Return, for an archive, the libraries that a program is linked to.
+
+    They are looked for in `folders`; the loader is the one of `root`.
+    """
+    listing = subprocess.run(
+        [root / roots.LOADER, "--library-path", ":".join(map(str, folders)),
+         "--list", program], check=True,
+        stdout=subprocess.PIPE).stdout.decode()
+    if "not found" in listing:
+        raise LabError(f"a library of {program} is missing:\n{listing}")
+    return {"lib/" + pathlib.Path(path).name: file(path, 0o755)
+            for path in re.findall(r"=> (\S+)", listing)}
 
 
 def _userland(root):
@@ -75,33 +92,30 @@ def _userland(root):
     says, and it is kmod's that reads parameters from the kernel command line.
     """
     files = {name: (stat.S_IFDIR | 0o755, b"") for name in DIRECTORIES}
-    files["init"] = _file(HERE / "init", 0o755)
-    files["agent"] = _file(HERE / "agent", 0o755)
+    files["init"] = file(HERE / "init", 0o755)
+    files["agent"] = file(HERE / "agent", 0o755)
     applets = subprocess.run([root / "bin/busybox", "--list"], check=True,
                              stdout=subprocess.PIPE).stdout.decode().split()
     for applet in applets:
-        files[f"bin/{applet}"] = _link("/bin/busybox")
-    files["bin/busybox"] = _file(root / "bin/busybox", 0o755)
+        files[f"bin/{applet}"] = link("/bin/busybox")
+    files["bin/busybox"] = file(root / "bin/busybox", 0o755)
     for name in KMOD_NAMES:
         files.pop(f"bin/{name}", None)
-        files[f"sbin/{name}"] = _link("/bin/kmod")
-    files["bin/kmod"] = _file(root / "bin/kmod", 0o755)
-    files["bin/sh"] = _file(root / "bin/dash", 0o755)
+        files[f"sbin/{name}"] = link("/bin/kmod")
+    files["bin/kmod"] = file(root / "bin/kmod", 0o755)
+    files["bin/sh"] = file(root / "bin/dash", 0o755)
     for program in ("bin/kmod", "bin/dash"):
-        listing = subprocess.run(
-            [root / roots.LOADER, "--library-path", root / roots.LIBRARIES,
-             "--list", root / program], check=True,
-            stdout=subprocess.PIPE).stdout.decode()
-        for library in re.findall(r"=> (\S+)", listing):
-            files["lib/" + pathlib.Path(library).name] = _file(library, 0o755)
-    files["lib64/ld-linux-x86-64.so.2"] = _file(root / roots.LOADER, 0o755)
+        files.update(libraries(root, root / program,
+                               [root / roots.LIBRARIES]))
+    files["lib64/ld-linux-x86-64.so.2"] = file(root / roots.LOADER, 0o755)
     return files
 
 
-def _modules(series, tools):
+def modules(series, stock=STOCK):
     """Return the module tree of one kernel, with our modules in it."""
+    tools = roots.root_for(suites.GUEST)
     which = kernels.kernel(series)
-    tree = kernels.module_files(which, STOCK)
+    tree = kernels.module_files(which, stock)
     for path in build.modules(series):
         tree[f"{OURS}/{path.name}"] = path.read_bytes()
     with tempfile.TemporaryDirectory(prefix="aerlab-") as scratch:
@@ -116,18 +130,17 @@ def _modules(series, tools):
         subprocess.run(roots.command(tools, "bin/kmod", "-b", scratch,
                                      which.version, name="depmod"), check=True)
         return {f"lib/modules/{which.version}/{path.relative_to(top)}":
-                _file(path) for path in sorted(top.rglob("*"))
+                file(path) for path in sorted(top.rglob("*"))
                 if path.is_file()}
 
 
 def _contents(series):
-    tools = roots.root_for(suites.GUEST)
-    files = _userland(tools)
+    files = _userland(roots.root_for(suites.GUEST))
     for one in series:
-        files.update(_modules(one, tools))
+        files.update(modules(one))
     for name, path in build.guest_programs().items():
         mode = 0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644
-        files[f"opt/aeration/{name}"] = _file(path, mode)
+        files[f"opt/aeration/{name}"] = file(path, mode)
     return files
 
 

@@ -28,6 +28,12 @@ _EVIDENCE = re.compile("|".join((
     r"Unknown symbol", r"disagrees about version of symbol",
     r"irq \d+: nobody cared", r"DMA-API: ", r"ODEBUG: ",
     r"sysfs: cannot create duplicate", r"memory leak",
+    # Xen's own console, and what the lab's domain 0 says about domains.
+    r"\(XEN\) .*(Panic on CPU|Xen BUG|Xen WARN|Assertion '.*' failed|FATAL"
+    r"|domain_crash|[Dd]omain \d+( \(vcpu#\d+\))? crashed|[Uu]nhandled"
+    r"|NMI watchdog|Watchdog timer|Double fault|p2m_pod_demand_populate: "
+    r"|reference count overflow|Xen call trace|DOUBLE FAULT)",
+    r"lab: domain \d+ crashed",
 )))
 
 # Told at boot about the machine, not about us.  The oops-like ones among the
@@ -72,5 +78,5 @@ def scan(text, allow=()):
 
 
 def panicked(text):
-    """Return whether the kernel said that it gave up."""
-    return "Kernel panic - not syncing" in text
+    """Return whether the kernel, or Xen, said that it gave up."""
+    return "Kernel panic - not syncing" in text or "(XEN) Panic on" in text

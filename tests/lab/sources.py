@@ -20,13 +20,12 @@ CHECKPATCH = ("checkpatch.pl", "spelling.txt", "const_structs.checkpatch")
 DOWNLOAD_TIMEOUT = 900
 
 
-def _apt(root, *arguments):
+def apt(root, *arguments):
     """Return an apt-get command that works on a root from outside it."""
-    apt = ["apt-get", "-o", f"Dir={root}", "-o", "APT::Sandbox::User=root",
-           "-o", "APT::Architecture=amd64", "-o", "Acquire::Retries=3",
-           "-o", f"Dir::State::status={root}/var/lib/dpkg/status"]
-    methods = "/usr/lib/apt/methods"
-    return [*apt, "-o", f"Dir::Bin::methods={methods}", *arguments]
+    return ["apt-get", "-o", f"Dir={root}", "-o", "APT::Sandbox::User=root",
+            "-o", "APT::Architecture=amd64", "-o", "Acquire::Retries=3",
+            "-o", f"Dir::State::status={root}/var/lib/dpkg/status",
+            "-o", "Dir::Bin::methods=/usr/lib/apt/methods", *arguments]
 
 
 def _extract(archive, place, names):
@@ -47,8 +46,8 @@ def _extract(archive, place, names):
 def _make(root, place):
     log = place / "make.log"
     what = f"fetching {SOURCE_PACKAGE} for checkpatch"
-    roots.logged(_apt(root, "update"), log, DOWNLOAD_TIMEOUT, what, cwd=place)
-    roots.logged(_apt(root, "download", SOURCE_PACKAGE), log,
+    roots.logged(apt(root, "update"), log, DOWNLOAD_TIMEOUT, what, cwd=place)
+    roots.logged(apt(root, "download", SOURCE_PACKAGE), log,
                  DOWNLOAD_TIMEOUT, what, cwd=place)
     package, = place.glob(f"{SOURCE_PACKAGE}_*.deb")
     with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package],

@@ -13,6 +13,9 @@ class Suite:
     kernel: str			# the kernel series, as tests name it
     name: str			# the Debian suite
     backports: bool = False	# take what it has from NAME-backports
+    # The version of Xen to take from it.  That is kept beside the root and not
+    # in it, so it is no part of the root's recipe, which is this repr.
+    xen: str | None = dataclasses.field(default=None, repr=False)
 
 
 # What a root must have: to build modules, to check them, to run a guest, and
@@ -21,8 +24,8 @@ PACKAGES = ("make", "gcc", "libc6-dev", "linux-headers-amd64",
             "qemu-system-x86", "busybox-static", "kmod", "sparse")
 
 SUITES = {suite.kernel: suite for suite in (
-    Suite("6.1", "bookworm"),
-    Suite("6.12", "trixie"),
+    Suite("6.1", "bookworm", xen="4.17"),
+    Suite("6.12", "trixie", xen="4.20"),
     Suite("7.3", "trixie", backports=True),
 )}
 

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A guest of a Xen machine: class Domain.  Xen.domain() makes them."""
+
+import time
+
+from . import LabError, dom0
+from .machine import Machine
+
+# The kernel talks until init takes the console for commands; an oops and a
+# panic talk again by themselves.  All else is read from the kernel's log at
+# the end, which has to have kept it.
+COMMAND_LINE = "console=hvc0 rdinit=/init lab.agent=hvc0 panic=-1 log_buf_len=4M"
+
+# What all guests get.  A crashed one stays to be looked at.
+CONFIG = {
+    "on_poweroff": "destroy",
+    "on_reboot": "destroy",
+    "on_crash": "preserve",
+    "tsc_mode": "native",
+}
+
+# Seconds.
+CREATE_TIMEOUT = 120
+END_TIMEOUT = 60
+SAVE_TIMEOUT = 180
+
+# For a console's last bytes to arrive.
+SETTLE = 1
+
+# What Xen.fate() says of a domain that was destroyed.
+GONE = "is gone"
+
+READY = "@@ready 0\n"
+
+
+def config_text(config):
+    """Return a dict as xl.cfg(5) wants it: numbers, strings and lists."""
+    def value(one):
+        if isinstance(one, (list, tuple)):
+            return "[" + ", ".join(map(value, one)) + "]"
+        if isinstance(one, int):
+            return str(int(one))
+        if '"' in one and "'" in one:
+            raise LabError(f"no string of xl.cfg can hold both quotes: {one}")
+        return f"'{one}'" if '"' in one else f'"{one}"'
+
+    return "".join(f"{key} = {value(one)}\n" for key, one in config.items())
+
+
+class Domain(Machine):
+    """A guest on a Xen machine, running from start() on.
+
+    xen        the machine
+    kernel     series of the kernel to boot
+    kind       "pvh" or "pv"
+    port       its console's port of the machine
+    config     all that is in its xl configuration
+
+    finish() ends it and fails (GuestError) on evidence of trouble.
+    """
+
+    kind = "domain"
+
+    def __init__(self, xen, kernel, port, config, allow=()):
+        super().__init__(kernel, config["name"], allow)
+        self.xen = xen
+        self.port = port
+        self.config = config
+        self.logs = xen.logs
+        self.console_name = port.log
+        self.console_from = self.console_seen = port.logged()
+        self.id = None			# of Xen; None when there is none
+        self.dmesg = self.taint = None	# as they were at the end
+        self.checked = False		# its logs were
+        self.boot_seconds = None	# from `xl create` to the first command
+
+    # Life
+
+    def start_guest(self):
+        """Create the domain and wait for its agent."""
+        path = f"/run/xen/{self.name}.cfg"
+        self.xen.push(path, config_text(self.config).encode())
+        begin = time.monotonic()
+        self.channel = self.xen.connected(self.port.ident, self.check_alive)
+        self._begin(f"create -p {path}", CREATE_TIMEOUT)
+        self.wait_ready()
+        self.boot_seconds = time.monotonic() - begin
+
+    def _begin(self, command, timeout):
+        """Have xl make the domain, paused, and let it run with a console."""
+        self.xen.xl(command, timeout=timeout)
+        self.id = int(self.xen.xl(f"domid {self.name}"))
+        self.ending = False
+        self.xen.run(f"/{dom0.PLACE}/console.sh {self.id} {self.port.device}")
+        self.xen.xl(f"unpause {self.id}")
+
+    def save(self, path, timeout=SAVE_TIMEOUT):
+        """Save the domain to a file in domain 0; it does not run any more."""
+        self.ending = True
+        self.xen.xl(f"save {self.id} {path}", timeout=timeout)
+        self.id = None
+
+    def restore(self, path, timeout=SAVE_TIMEOUT):
+        """Let the domain go on from where it was saved."""
+        self._begin(f"restore -p {path}", timeout)
+
+    def shutdown(self):
+        """Power the domain off and wait until it is gone; check its logs."""
+        self._last_words()
+        self.ending = True
+        self.channel.socket.sendall(b"off poweroff -f\n")
+        self.xen.wait_until(lambda: self.xen.fate(self.id),
+                            f"domain {self.name!r} to power off", END_TIMEOUT)
+        self.ending = False
+        if self.xen.fate(self.id) != GONE:
+            self.check_alive()
+        self.id = None
+        self._checked()
+
+    def destroy(self, check=True):
+        """End the domain at once; check its logs, unless `check` is false.
+
+        Without `check` it need not be alive.
+        """
+        if check:
+            self._last_words()
+        self.ending = True
+        if self.id is not None:
+            self.xen.xl(f"destroy {self.id}")
+            self.id = None
+        if check:
+            self._checked()
+        self.release()
+
+    def finish(self):
+        """End the domain, however it is; fail on evidence of trouble."""
+        try:
+            if self.id is not None:
+                self.check_alive()
+                self.shutdown()
+            elif not self.checked:
+                self._checked()
+        finally:
+            self.release()
+
+    def release(self):
+        """Keep the console in a file of its own; give back the port."""
+        if self.channel:
+            (self.logs / f"{self.name}-console.log").write_text(
+                self.console(), encoding="utf-8")
+            self.channel.close()
+            self.channel = None
+            self.xen.released(self)
+
+    # Evidence
+
+    def keep_kernel_log(self, timeout=60):
+        """Write the kernel's log to the log folder; return it."""
+        text = self.run("dmesg", timeout).out
+        (self.logs / f"{self.name}-dmesg.log").write_text(text,
+                                                          encoding="utf-8")
+        return text
+
+    def _last_words(self):
+        self.taint = self.tainted()
+        self.dmesg = self.keep_kernel_log()
+
+    def _checked(self):
+        """Raise GuestError when something that was logged is evidence."""
+        self.checked = True
+        if self.dmesg is None:
+            # It did not get to give its log: all there is was on the console.
+            self.check_console()
+            return
+        self.check_log(self.console().split(READY)[0], "on the console")
+        self.check_log(self.dmesg, "in the kernel's log")
+        self.check_taint(self.taint)
+
+    def console(self):
+        """Return what came over the console, commands and answers too."""
+        data = (self.logs / self.console_name).read_bytes()
+        return data[self.console_from:].decode(errors="replace").replace(
+            "\r", "")
+
+    def check_alive(self):
+        """Raise GuestError when the domain has panicked or is gone."""
+        self.xen.check_alive()
+        if self.ending:
+            return
+        self.check_panic()
+        fate = self.xen.fate(self.id)
+        if fate:
+            # What it said last may still be on its way.
+            time.sleep(SETTLE)
+            self.check_panic()
+            self._fail(f"Xen says that domain {self.id} {fate}")
+
+    # The host's side
+
+    def mib(self):
+        """Return the memory it has, in MiB, as Xen counts it."""
+        listing = self.xen.xl(f"list {self.id}").splitlines()
+        return int(listing[1].split()[2])
+
+    def mem_set(self, mib):
+        """Ask the domain for another size."""
+        self.xen.xl(f"mem-set {self.id} {mib}")
+
+    def mem_max(self, mib):
+        """Set the most memory it may have."""
+        self.xen.xl(f"mem-max {self.id} {mib}")
