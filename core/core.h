@@ -66,6 +66,8 @@ void batch_restore(struct aerator_dev_info *dev, struct aerator_batch *batch);
 
 /* params.c: values in force; writers go through the parameter's setter */
 u32 param_window_ms(void);
+u32 param_backoff_ms(void);
+int param_store_backoff_ms(const char *val);
 unsigned long param_reserve_pages(void);
 unsigned int param_order(void);
 enum aerator_kind param_backend(void);

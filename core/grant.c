@@ -75,6 +75,7 @@ void grant_take_census(struct census *census)
 	census_take(reporter.order, census);
 	pause = div_u64((ktime_get_ns() - start) * CENSUS_SHARE, NSEC_PER_MSEC);
 	spin_lock_bh(&watch.lock);
+	pacer_set_out(&watch.pacer, census->reported);
 	reporter.census_at = watch_now_ms() + min_t(u64, pause, CENSUS_PAUSE_MAX_MS);
 	spin_unlock_bh(&watch.lock);
 }

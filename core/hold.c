@@ -188,18 +188,21 @@ static void note_held(void)
  * hold_surrender - take free blocks and hand them to the hypervisor
  * @blocks: how many, at least 1; no more than the capacity of the device go
  * @keep: pages that must stay free
+ * @went: set to how many the hypervisor took
  *
  * Context: process context; sleeps until the ack; allocates nothing but the
  *	blocks.
  * Return: what came of it.
  */
-enum hold_result hold_surrender(unsigned long blocks, unsigned long keep)
+enum hold_result hold_surrender(unsigned long blocks, unsigned long keep,
+				unsigned long *went)
 {
 	struct aerator_batch *batch = hold.dev->batch;
 	enum hold_result result = HOLD_NOT_NOW;
 	unsigned int nr = min_t(unsigned long, blocks, hold.dev->capacity);
 	int err = 0;
 
+	*went = 0;
 	mutex_lock(&hold.surrender_lock);
 	if (hold.quiesced)
 		goto out;
@@ -210,7 +213,7 @@ enum hold_result hold_surrender(unsigned long blocks, unsigned long keep)
 	mark_offline(batch);
 	move(AERATOR_BLOCK_ISOLATED, AERATOR_BLOCK_IN_FLIGHT, batch->nr);
 	err = batch_submit(hold.dev);
-	settle(batch, AERATOR_BLOCK_IN_FLIGHT);
+	*went = settle(batch, AERATOR_BLOCK_IN_FLIGHT).held;
 	note_held();
 	if (err)
 		result = HOLD_REFUSED;

@@ -123,7 +123,8 @@ enum hold_result {
 };
 
 /* hold.c */
-enum hold_result hold_surrender(unsigned long blocks, unsigned long keep);
+enum hold_result hold_surrender(unsigned long blocks, unsigned long keep,
+				unsigned long *went);
 unsigned long hold_restore(unsigned long blocks, bool *come_short);
 
 /* pressure.c */

@@ -21,38 +21,63 @@
 /* A guest counts as settled no sooner than this after its last change, ms. */
 #define PACER_SETTLE_MIN_MS	500
 
-/* Longest window, ms: beyond the 30 s to which a window may back off. */
+/* Longest window, and longest that it may back off to, ms. */
 #define PACER_WINDOW_MAX_MS	60000
+
+/* After so many windows without regret, the window in force is halved. */
+#define PACER_CALM_WINDOWS	8
+
+/* Regretting one part in this many of what was told lately doubles it. */
+#define PACER_REGRET_SHARE	8
 
 /**
  * struct pacer - what is known of the guest's free memory
- * @window_ms: how long memory must have stayed free to be surplus, ms
+ * @window_ms: how long memory must have stayed free to be surplus, ms, as asked
+ *	for
+ * @limit_ms: the window in force does not back off beyond this, ms
+ * @doubled: how many times the window in force is doubled
+ * @calm_since: time of the last regret, or of the last halving since, ms
  * @reserve: free pages that are never surplus
  * @step: pages by which free memory must move to count as changed
- * @slot_ms: width of one slot, ms
+ * @slot_ms: width of one slot, ms; doubled with the window
  * @newest: number of the newest slot, in slots since time zero
  * @low: lowest free pages seen in each slot, by slot number modulo the size;
  *	one more than PACER_SLOTS, because the newest is still being filled
+ * @told: pages told to the hypervisor in each slot and not taken back since,
+ *	numbered like @low
+ * @out: pages told to the hypervisor that the guest has not taken back, as far
+ *	as is known
+ * @regretted: pages taken back within a window of being told, ever
  * @free: free pages at the last sample
  * @level: free pages when they last moved by @step
  * @level_since: time of that move, ms
  */
 struct pacer {
 	u32 window_ms;
+	u32 limit_ms;
+	unsigned int doubled;
+	u64 calm_since;
 	unsigned long reserve;
 	unsigned long step;
 	u32 slot_ms;
 	u64 newest;
 	unsigned long low[PACER_SLOTS + 1];
+	unsigned long told[PACER_SLOTS + 1];
+	unsigned long out;
+	u64 regretted;
 	unsigned long free;
 	unsigned long level;
 	u64 level_since;
 };
 
-void pacer_init(struct pacer *p, u64 now_ms, u32 window_ms,
+void pacer_init(struct pacer *p, u64 now_ms, u32 window_ms, u32 limit_ms,
 		unsigned long reserve, unsigned long step);
 void pacer_set_reserve(struct pacer *p, unsigned long reserve);
 void pacer_sample(struct pacer *p, u64 now_ms, unsigned long free);
+void pacer_told(struct pacer *p, u64 now_ms, unsigned long pages);
+void pacer_taken(struct pacer *p, u64 now_ms, unsigned long pages);
+void pacer_set_out(struct pacer *p, unsigned long out);
+u32 pacer_window_ms(const struct pacer *p);
 unsigned long pacer_surplus(const struct pacer *p);
 unsigned long pacer_surplus_now(const struct pacer *p);
 bool pacer_settled(const struct pacer *p, u64 now_ms);

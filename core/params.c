@@ -23,6 +23,7 @@
 #define TIMEOUT_MAX_MS	86400000
 
 static unsigned int window_ms = 1000;
+static unsigned int backoff_ms = 30000;
 static unsigned int reserve_mb = 16;
 static unsigned int order;
 static enum aerator_kind backend = AERATOR_AUTO;
@@ -61,6 +62,22 @@ static int store_in_range(const char *val, unsigned int max,
 int param_store_window_ms(const char *val)
 {
 	int err = store_in_range(val, PACER_WINDOW_MAX_MS, &window_ms);
+
+	if (!err)
+		registry_retune();
+	return err;
+}
+
+/**
+ * param_store_backoff_ms - set how far the window may back off
+ * @val: text of a number, ms, 0 to PACER_WINDOW_MAX_MS
+ *
+ * Context: process context; may sleep.
+ * Return: 0, or -EINVAL with nothing changed.
+ */
+int param_store_backoff_ms(const char *val)
+{
+	int err = store_in_range(val, PACER_WINDOW_MAX_MS, &backoff_ms);
 
 	if (!err)
 		registry_retune();
@@ -183,6 +200,11 @@ static int set_window(const char *val, const struct kernel_param *kp)
 	return param_store_window_ms(val);
 }
 
+static int set_backoff(const char *val, const struct kernel_param *kp)
+{
+	return param_store_backoff_ms(val);
+}
+
 static int set_reserve(const char *val, const struct kernel_param *kp)
 {
 	return param_store_reserve_mb(val);
@@ -242,6 +264,11 @@ static const struct kernel_param_ops window_ops = {
 	.get = param_get_uint,
 };
 
+static const struct kernel_param_ops backoff_ops = {
+	.set = set_backoff,
+	.get = param_get_uint,
+};
+
 static const struct kernel_param_ops reserve_ops = {
 	.set = set_reserve,
 	.get = param_get_uint,
@@ -265,6 +292,9 @@ static const struct kernel_param_ops backend_ops = {
 module_param_cb(window_ms, &window_ops, &window_ms, 0644);
 MODULE_PARM_DESC(window_ms,
 		 "how long memory must stay free before it is reported, ms (0 to 60000; 0: at once)");
+module_param_cb(backoff_ms, &backoff_ops, &backoff_ms, 0644);
+MODULE_PARM_DESC(backoff_ms,
+		 "how long that may become when reported memory is soon taken back, ms (0 to 60000; no more than window_ms: it stays)");
 module_param_cb(reserve_mb, &reserve_ops, &reserve_mb, 0644);
 MODULE_PARM_DESC(reserve_mb, "free memory to keep from being reported, MiB; the last batch may go half a batch below");
 module_param_cb(max_held, &max_held_ops, NULL, 0644);
@@ -283,6 +313,17 @@ MODULE_PARM_DESC(backend, "auto (default), virtio, xen, hyperv, loop or none");
 u32 param_window_ms(void)
 {
 	return READ_ONCE(window_ms);
+}
+
+/**
+ * param_backoff_ms - read how far the window may back off
+ *
+ * Context: any.
+ * Return: the limit in force, ms.
+ */
+u32 param_backoff_ms(void)
+{
+	return READ_ONCE(backoff_ms);
 }
 
 /**

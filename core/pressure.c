@@ -127,6 +127,7 @@ static bool read_unused(unsigned long *unused)
 static void sampled(unsigned long surplus)
 {
 	floor_sample(&hold.floor, watch_now_ms(), watch.pacer.free);
+	pacer_set_out(&watch.pacer, atomic_long_read(&hold.out));
 }
 
 /* The hypervisor gave back less than it was asked for, or all of it. */
@@ -164,8 +165,21 @@ static bool may_retry(void)
 	return may;
 }
 
+static unsigned long restore(unsigned long blocks)
+{
+	unsigned long done = 0, got = 1;
+	bool come_short = false;
+
+	while (done < blocks && got && !come_short) {
+		got = hold_restore(blocks - done, &come_short);
+		done += got;
+	}
+	note_short(come_short, done);
+	return done;
+}
+
 /**
- * pressure_restore - give held blocks back to the allocator
+ * pressure_restore - give held blocks back to the allocator, as they are needed
  * @blocks: how many
  * @last_resort: ask although the hypervisor had none to give a moment ago
  *
@@ -174,16 +188,14 @@ static bool may_retry(void)
  */
 unsigned long pressure_restore(unsigned long blocks, bool last_resort)
 {
-	unsigned long done = 0, got = 1;
-	bool come_short = false;
+	unsigned long done;
 
 	if (!last_resort && !may_retry())
 		return 0;
-	while (done < blocks && got && !come_short) {
-		got = hold_restore(blocks - done, &come_short);
-		done += got;
-	}
-	note_short(come_short, done);
+	done = restore(blocks);
+	spin_lock_bh(&watch.lock);
+	pacer_taken(&watch.pacer, watch_now_ms(), done << hold.order);
+	spin_unlock_bh(&watch.lock);
 	return done;
 }
 
@@ -204,7 +216,7 @@ void pressure_restore_all(void)
 
 		if (!held)
 			return;
-		if (!pressure_restore(held, true))
+		if (!restore(held))
 			msleep(RESTORE_WAIT_MS);
 	}
 }
@@ -255,17 +267,18 @@ static bool is_ready(void)
 static bool surrender(unsigned long blocks, unsigned long keep)
 {
 	enum hold_result result = HOLD_REFUSED;
+	unsigned long went = 0;
 
 	if (is_ready())
-		result = hold_surrender(blocks, keep);
-	if (result == HOLD_REFUSED) {
-		pause_surrender();
-		return true;
-	}
+		result = hold_surrender(blocks, keep, &went);
 	spin_lock_bh(&watch.lock);
-	hold.pause_ms = REFUSED_PAUSE_MIN_MS;
+	pacer_told(&watch.pacer, watch_now_ms(), went << hold.order);
+	if (result != HOLD_REFUSED)
+		hold.pause_ms = REFUSED_PAUSE_MIN_MS;
 	spin_unlock_bh(&watch.lock);
-	return result == HOLD_DONE;
+	if (result == HOLD_REFUSED)
+		pause_surrender();
+	return result == HOLD_REFUSED || result == HOLD_DONE;
 }
 
 /* Have the watch look again when the hypervisor may be asked again. */
@@ -321,7 +334,7 @@ int pressure_flush(void)
 {
 	enum hold_result result = HOLD_DONE;
 	u64 errors = not_taken();
-	unsigned long surplus, blocks = 1;
+	unsigned long surplus, went, blocks = 1;
 	struct marks marks;
 
 	if (!is_ready())
@@ -332,7 +345,7 @@ int pressure_flush(void)
 		surplus -= min(surplus, marks.high);
 		blocks = budget_blocks(surplus, marks.high);
 		if (blocks)
-			result = hold_surrender(blocks, marks.high);
+			result = hold_surrender(blocks, marks.high, &went);
 	}
 	watch_kick();
 	if (not_taken() != errors)

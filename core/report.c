@@ -106,6 +106,9 @@ static int report_blocks(struct page_reporting_dev_info *prdev,
 			watch_wake();
 	} else {
 		reporter.pause_ms = REFUSED_PAUSE_MIN_MS;
+		/* What was asked for is not the pacer's to regret. */
+		if (!reporter.flushing)
+			pacer_told(&watch.pacer, watch_now_ms(), pages);
 		if (reporter.budget && watch.mode != WATCH_STOPPED && !reporter.flushing)
 			grant_start_pass();
 	}

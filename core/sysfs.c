@@ -8,6 +8,7 @@
 #include <linux/mm.h>
 #include <linux/sysfs.h>
 #include "core.h"
+#include "watch.h"
 
 static struct kobject *aeration_kobj;
 
@@ -34,6 +35,31 @@ static ssize_t window_ms_store(struct kobject *kobj,
 			       const char *buf, size_t count)
 {
 	return param_store_window_ms(buf) ?: count;
+}
+
+static ssize_t backoff_ms_show(struct kobject *kobj,
+			       struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%u\n", param_backoff_ms());
+}
+
+static ssize_t backoff_ms_store(struct kobject *kobj,
+				struct kobj_attribute *attr,
+				const char *buf, size_t count)
+{
+	return param_store_backoff_ms(buf) ?: count;
+}
+
+static ssize_t window_now_ms_show(struct kobject *kobj,
+				  struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%u\n", watch_window_ms());
+}
+
+static ssize_t regretted_bytes_show(struct kobject *kobj,
+				    struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%llu\n", watch_regretted() << PAGE_SHIFT);
 }
 
 static ssize_t reserve_mb_show(struct kobject *kobj,
@@ -96,6 +122,9 @@ static ssize_t max_held_store(struct kobject *kobj, struct kobj_attribute *attr,
 static struct kobj_attribute backend_attr = __ATTR_RO(backend);
 static struct kobj_attribute state_attr = __ATTR_RO(state);
 static struct kobj_attribute window_ms_attr = __ATTR_RW(window_ms);
+static struct kobj_attribute backoff_ms_attr = __ATTR_RW(backoff_ms);
+static struct kobj_attribute window_now_ms_attr = __ATTR_RO(window_now_ms);
+static struct kobj_attribute regretted_bytes_attr = __ATTR_RO(regretted_bytes);
 static struct kobj_attribute reserve_mb_attr = __ATTR_RW(reserve_mb);
 static struct kobj_attribute order_attr = __ATTR_RO(order);
 static struct kobj_attribute capacity_attr = __ATTR_RO(capacity);
@@ -107,6 +136,9 @@ static struct attribute *main_attrs[] = {
 	&backend_attr.attr,
 	&state_attr.attr,
 	&window_ms_attr.attr,
+	&backoff_ms_attr.attr,
+	&window_now_ms_attr.attr,
+	&regretted_bytes_attr.attr,
 	&reserve_mb_attr.attr,
 	&order_attr.attr,
 	&capacity_attr.attr,

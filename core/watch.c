@@ -184,7 +184,8 @@ static void sampler_fn(struct work_struct *work)
 static void begin_window(unsigned long reserve, unsigned int order)
 {
 	lockdep_assert_held(&watch.lock);
-	pacer_init(&watch.pacer, watch_now_ms(), param_window_ms(), reserve,
+	pacer_init(&watch.pacer, watch_now_ms(), param_window_ms(),
+		   param_backoff_ms(), reserve,
 		   clamp((unsigned long)STEP_BLOCKS << order, STEP_MIN_PAGES,
 			 STEP_MAX_PAGES));
 }
@@ -262,18 +263,53 @@ void watch_restart(unsigned long reserve, unsigned int order)
  * @reserve: free pages that are never surplus
  * @order: order of the smallest block of the source
  *
- * A changed window starts anew; a changed reserve applies to the next sample.
+ * A changed window or limit starts anew; a changed reserve applies to the next sample.
  *
  * Context: any, while the watch is running, watch.lock not held.
  */
 void watch_retune(unsigned long reserve, unsigned int order)
 {
 	spin_lock_bh(&watch.lock);
-	if (watch.pacer.window_ms != param_window_ms())
+	if (watch.pacer.window_ms != param_window_ms() ||
+	    watch.pacer.limit_ms != param_backoff_ms())
 		begin_window(reserve, order);
 	pacer_set_reserve(&watch.pacer, reserve);
 	watch_wake();
 	spin_unlock_bh(&watch.lock);
+}
+
+/**
+ * watch_window_ms - how long memory must stay free at present
+ *
+ * Context: any but hard interrupts, watch.lock not held.
+ * Return: the window in force, ms, which may be longer than what was asked for;
+ *	0 if the watch is stopped.
+ */
+u32 watch_window_ms(void)
+{
+	u32 window_ms = 0;
+
+	spin_lock_bh(&watch.lock);
+	if (watch.mode != WATCH_STOPPED)
+		window_ms = pacer_window_ms(&watch.pacer);
+	spin_unlock_bh(&watch.lock);
+	return window_ms;
+}
+
+/**
+ * watch_regretted - how much was taken back soon after it was let go
+ *
+ * Context: any but hard interrupts, watch.lock not held.
+ * Return: pages, since the window last began.
+ */
+u64 watch_regretted(void)
+{
+	u64 pages;
+
+	spin_lock_bh(&watch.lock);
+	pages = watch.pacer.regretted;
+	spin_unlock_bh(&watch.lock);
+	return pages;
 }
 
 /**

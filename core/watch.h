@@ -82,5 +82,7 @@ void watch_restart(unsigned long reserve, unsigned int order);
 void watch_wake(void);
 void watch_kick(void);
 u64 watch_now_ms(void);
+u32 watch_window_ms(void);
+u64 watch_regretted(void);
 
 #endif /* _AERATION_WATCH_H */

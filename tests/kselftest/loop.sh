@@ -71,6 +71,26 @@ check "and changes nothing" is $L/mode ack
 check "flush reports what is there" put $S/flush 1
 check "nothing is in flight afterwards" zero $S/stats/in_flight_bytes
 
+# Memory that is free for longer than a window, and then used again.
+pulse()
+{
+	for _ in 1 2 3 4 5 6; do
+		"$HERE/memwork" churn 512 0.05 >/dev/null
+		sleep 0.7
+	done
+}
+put $S/window_ms 100
+check "the window in force is what was asked for" is $S/window_now_ms 100
+pulse
+check "taking back what was reported is noticed" [ "$(cat $S/regretted_bytes)" -gt 0 ]
+check "and has the window back off" [ "$(cat $S/window_now_ms)" -gt 100 ]
+put $S/backoff_ms 100
+check "unless it may not" is $S/window_now_ms 100
+pulse
+check "and then it does not" is $S/window_now_ms 100
+put $S/backoff_ms 30000
+put $S/window_ms 0
+
 put $L/mode silent
 fresh
 check "a silent device fails in the end" soon is $S/state failed

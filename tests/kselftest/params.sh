@@ -26,6 +26,11 @@ check "and shows as the parameter" is $P/window_ms 2500
 refuse "a bad window is refused in sysfs" put $S/window_ms 60001
 refuse "and as the parameter" put $P/window_ms x
 check "and changes nothing" is $S/window_ms 2500
+check "a limit to backing off is taken" put $S/backoff_ms 5000
+check "and shows as the parameter" is $P/backoff_ms 5000
+refuse "a bad limit is refused" put $S/backoff_ms 60001
+check "and changes nothing" is $S/backoff_ms 5000
+check "no window is in force while nothing runs" is $S/window_now_ms 0
 check "a reserve is taken" put $S/reserve_mb 64
 check "and shows as the parameter" is $P/reserve_mb 64
 refuse "a bad reserve is refused" put $S/reserve_mb -5

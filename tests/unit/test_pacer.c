@@ -14,7 +14,7 @@ static void nothing_before_a_whole_window(void)
 	struct pacer p;
 	u64 t, first = 0;
 
-	pacer_init(&p, 5000, W, 0, STEP);
+	pacer_init(&p, 5000, W, 0, 0, STEP);
 	for (t = 5000; t < 9000 && !first; t += pacer_period_ms(&p)) {
 		pacer_sample(&p, t, 100000);
 		if (pacer_surplus(&p))
@@ -31,7 +31,7 @@ static void memory_taken_within_the_window_is_no_surplus(void)
 	u64 t;
 
 	/* Freed and taken again every 400 ms. */
-	pacer_init(&p, 0, W, 0, STEP);
+	pacer_init(&p, 0, W, 0, 0, STEP);
 	for (t = 0; t < 20000; t += pacer_period_ms(&p)) {
 		pacer_sample(&p, t, t / 400 % 2 ? 150000 : 20000);
 		EXPECT(pacer_surplus(&p) <= 20000);
@@ -44,7 +44,7 @@ static void a_fall_counts_at_once(void)
 	struct pacer p;
 	u64 t;
 
-	pacer_init(&p, 0, W, 0, STEP);
+	pacer_init(&p, 0, W, 0, 0, STEP);
 	for (t = 0; t < 5000; t += 50)
 		pacer_sample(&p, t, 100000);
 	EXPECT_EQ(pacer_surplus(&p), 100000);
@@ -58,7 +58,7 @@ static void the_reserve_stays(void)
 	struct pacer p;
 	u64 t;
 
-	pacer_init(&p, 0, W, 4000, STEP);
+	pacer_init(&p, 0, W, 0, 4000, STEP);
 	for (t = 0; t < 5000; t += 50)
 		pacer_sample(&p, t, 10000);
 	EXPECT_EQ(pacer_surplus(&p), 6000);
@@ -71,7 +71,7 @@ static void a_window_of_nothing_is_at_once(void)
 {
 	struct pacer p;
 
-	pacer_init(&p, 0, 0, 100, STEP);
+	pacer_init(&p, 0, 0, 0, 100, STEP);
 	pacer_sample(&p, 0, 5000);
 	EXPECT_EQ(pacer_surplus(&p), 4900);
 	pacer_sample(&p, 0, 50);
@@ -84,7 +84,7 @@ static void a_gap_is_not_a_window(void)
 	struct pacer p;
 	u64 t;
 
-	pacer_init(&p, 0, W, 0, STEP);
+	pacer_init(&p, 0, W, 0, 0, STEP);
 	for (t = 0; t < 5000; t += 50)
 		pacer_sample(&p, t, 1000);
 	pacer_sample(&p, 900000, 80000);
@@ -103,7 +103,7 @@ static void a_clock_that_stands_or_goes_back(void)
 	struct pacer p;
 	int i;
 
-	pacer_init(&p, 5000, W, 0, STEP);
+	pacer_init(&p, 5000, W, 0, 0, STEP);
 	for (i = 0; i < 100; i++)
 		pacer_sample(&p, 5000 - i, 100000);
 	EXPECT_EQ(pacer_surplus(&p), 0);
@@ -115,7 +115,7 @@ static void settled_after_two_windows_without_a_step(void)
 	struct pacer p;
 	u64 t;
 
-	pacer_init(&p, 0, W, 0, STEP);
+	pacer_init(&p, 0, W, 0, 0, STEP);
 	for (t = 0; t <= 2 * W; t += 50) {
 		pacer_sample(&p, t, 100000 + t % 3);
 		EXPECT(!pacer_settled(&p, t));
@@ -136,7 +136,7 @@ static void a_drip_is_noticed(void)
 	struct pacer p;
 	u64 t, noticed = 0;
 
-	pacer_init(&p, 0, W, 0, STEP);
+	pacer_init(&p, 0, W, 0, 0, STEP);
 	pacer_sample(&p, 0, 100000);
 	for (t = 1; t < 100 && !noticed; t++)
 		if (pacer_moved(&p, 100000 - 100 * t))
@@ -167,11 +167,121 @@ static void periods_have_bounds(void)
 	u32 window;
 
 	for (window = 0; window <= PACER_WINDOW_MAX_MS; window++) {
-		pacer_init(&p, 0, window, 0, STEP);
+		pacer_init(&p, 0, window, 0, 0, STEP);
 		EXPECT(pacer_period_ms(&p) >= PACER_PERIOD_MIN_MS);
 		EXPECT(pacer_period_ms(&p) <= PACER_PERIOD_MAX_MS);
 		EXPECT(p.slot_ms * PACER_SLOTS >= window);
 	}
+}
+
+/* Sample the same level for a while. */
+static u64 rest(struct pacer *p, u64 now, u64 ms, unsigned long free)
+{
+	u64 end = now + ms;
+
+	for (; now < end; now += pacer_period_ms(p))
+		pacer_sample(p, now, free);
+	return now;
+}
+
+static void what_is_soon_taken_back_is_regretted(void)
+{
+	struct pacer p;
+	u64 t;
+	int i;
+
+	pacer_init(&p, 0, W, 8 * W, 0, STEP);
+	t = rest(&p, 0, 3 * W, 200000);
+	EXPECT_EQ(pacer_window_ms(&p), W);
+	for (i = 1; i <= 5; i++) {
+		/* All goes, and is taken back half a window later. */
+		t = rest(&p, t, 20 * W, 200000);
+		EXPECT(pacer_surplus(&p) == 200000);
+		p.calm_since = t;
+		pacer_told(&p, t, 200000);
+		t = rest(&p, t, W / 2, 200000);
+		pacer_sample(&p, t, 50000);
+		EXPECT_EQ(p.out, 50000);
+		EXPECT_EQ(p.regretted, i * 150000ULL);
+		pacer_set_out(&p, 0);
+		EXPECT(pacer_window_ms(&p) <= 8 * W);
+		/* Nothing more before a whole window of the new length. */
+		EXPECT(!rest(&p, t, 0, 0) || pacer_surplus(&p) <= 50000);
+	}
+	EXPECT(pacer_window_ms(&p) > W);
+}
+
+static void the_window_has_a_limit_and_comes_back(void)
+{
+	struct pacer p;
+	u64 t = 100000;
+	int i;
+
+	pacer_init(&p, t, W, 30 * W, 0, STEP);
+	for (i = 0; i < 10; i++) {
+		pacer_sample(&p, t, 200000);
+		pacer_told(&p, t, 200000);
+		pacer_taken(&p, t + 10, 200000);
+		t += 20;
+	}
+	EXPECT_EQ(pacer_window_ms(&p), 16 * W);
+	EXPECT_EQ(p.slot_ms, 16 * 63);
+	/* Eight windows of each length without regret. */
+	t = rest(&p, t, 8 * 16 * W - W, 200000);
+	EXPECT_EQ(pacer_window_ms(&p), 16 * W);
+	t = rest(&p, t, 2 * W, 200000);
+	EXPECT_EQ(pacer_window_ms(&p), 8 * W);
+	EXPECT_EQ(pacer_surplus(&p), 200000);
+	/* However long nobody looked. */
+	pacer_sample(&p, t + 1000 * W, 200000);
+	EXPECT_EQ(pacer_window_ms(&p), W);
+	EXPECT_EQ(p.slot_ms, 63);
+}
+
+static void what_was_told_long_ago_is_not_regretted(void)
+{
+	struct pacer p;
+	u64 t = 0;
+
+	pacer_init(&p, t, W, 30 * W, 0, STEP);
+	t = rest(&p, t, 2 * W, 200000);
+	pacer_told(&p, t, 200000);
+	t = rest(&p, t, 2 * W, 200000);
+	pacer_sample(&p, t, 1000);
+	EXPECT_EQ(p.regretted, 0);
+	EXPECT_EQ(pacer_window_ms(&p), W);
+}
+
+static void little_regret_changes_nothing(void)
+{
+	struct pacer p;
+
+	pacer_init(&p, 0, W, 30 * W, 0, STEP);
+	pacer_sample(&p, 10, 2000000);
+	pacer_told(&p, 10, 2000000);
+	/* Less than a step, and then less than an eighth. */
+	pacer_taken(&p, 20, STEP - 1);
+	EXPECT_EQ(pacer_window_ms(&p), W);
+	pacer_taken(&p, 30, 200000);
+	EXPECT_EQ(pacer_window_ms(&p), W);
+	EXPECT_EQ(p.regretted, 200000 + STEP - 1);
+	/* And without a limit that allows it, no regret does. */
+	pacer_init(&p, 0, W, 2 * W - 1, 0, STEP);
+	pacer_sample(&p, 10, 2000000);
+	pacer_told(&p, 10, 2000000);
+	pacer_taken(&p, 20, 2000000);
+	EXPECT_EQ(p.regretted, 2000000);
+	EXPECT_EQ(pacer_window_ms(&p), W);
+	/* More than was told cannot be taken back. */
+	pacer_taken(&p, 20, 2000000);
+	EXPECT_EQ(p.regretted, 2000000);
+	/* A window of nothing stays what it is. */
+	pacer_init(&p, 0, 0, PACER_WINDOW_MAX_MS, 0, STEP);
+	pacer_sample(&p, 10, 2000000);
+	pacer_told(&p, 10, 2000000);
+	pacer_taken(&p, 10, 2000000);
+	EXPECT_EQ(pacer_window_ms(&p), 0);
+	EXPECT_EQ(pacer_surplus(&p), 2000000);
 }
 
 /* The lowest sample of the last @window ms, and the one in force before it. */
@@ -203,7 +313,7 @@ static void random_traces(void)
 		u64 now = ktap_random() % 100000;
 		struct pacer p;
 
-		pacer_init(&p, now, window, 0, STEP);
+		pacer_init(&p, now, window, 0, 0, STEP);
 		for (i = 0; i < SAMPLES; i++) {
 			now += ktap_random() % (window / 4 + 2);
 			if (!(ktap_random() % 40))
@@ -220,6 +330,51 @@ static void random_traces(void)
 	}
 }
 
+/*
+ * Random traces with regret: never more than the window in force allows, and
+ * always, in the end, what stays.
+ */
+static void random_regret(void)
+{
+	static unsigned long free[SAMPLES];
+	static u64 t[SAMPLES];
+	unsigned int backed_off = 0;
+	int round, i;
+
+	for (round = 0; round < ROUNDS; round++) {
+		u32 window = 1 + ktap_random() % 5000;
+		unsigned long level = ktap_random() % 1000000;
+		u64 now = ktap_random() % 100000;
+		struct pacer p;
+
+		pacer_init(&p, now, window, PACER_WINDOW_MAX_MS, 0, STEP);
+		for (i = 0; i < SAMPLES; i++) {
+			unsigned long surplus;
+
+			now += ktap_random() % (window / 4 + 2);
+			if (!(ktap_random() % 40))
+				level = ktap_random() % 1000000;
+			t[i] = now;
+			free[i] = level;
+			pacer_sample(&p, now, level);
+			EXPECT(p.out <= level);
+			surplus = pacer_surplus(&p);
+			EXPECT(surplus <=
+			       lowest(t, free, i, pacer_window_ms(&p)));
+			if (surplus > p.out)
+				pacer_told(&p, now, surplus - p.out);
+			if (!(ktap_random() % 100))
+				pacer_taken(&p, now, ktap_random() % 100000);
+			EXPECT(pacer_window_ms(&p) >= window);
+			EXPECT(pacer_window_ms(&p) <= PACER_WINDOW_MAX_MS);
+			backed_off += pacer_window_ms(&p) > window;
+		}
+		now = rest(&p, now, 3 * PACER_WINDOW_MAX_MS, level);
+		EXPECT_EQ(pacer_surplus(&p), level);
+	}
+	EXPECT(backed_off > ROUNDS);
+}
+
 int main(void)
 {
 	RUN(nothing_before_a_whole_window);
@@ -233,6 +388,11 @@ int main(void)
 	RUN(a_drip_is_noticed);
 	RUN(budgets);
 	RUN(periods_have_bounds);
+	RUN(what_is_soon_taken_back_is_regretted);
+	RUN(the_window_has_a_limit_and_comes_back);
+	RUN(what_was_told_long_ago_is_not_regretted);
+	RUN(little_regret_changes_nothing);
 	RUN(random_traces);
+	RUN(random_regret);
 	return ktap_end();
 }
