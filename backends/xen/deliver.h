@@ -32,6 +32,8 @@
  * struct xb_io - what one delivery works with; nothing else is allocated
  * @order: order of the extents of a batch; set by the caller for the whole
  *	delivery
+ * @most: most pages in one hypercall, but for one extent that is larger; set by
+ *	the caller and by the three functions
  * @run_order: order of the extents of the hypercall at hand
  * @nr: extents in it
  * @err: the negative error that the hypercall returned, or 0
@@ -41,6 +43,7 @@
  */
 struct xb_io {
 	unsigned int order;
+	unsigned long most;
 	unsigned int run_order;
 	unsigned int nr;
 	int err;

@@ -6,6 +6,8 @@
 
 #include <linux/compiler.h>
 #include <linux/kernel.h>
+#include <linux/ktime.h>
+#include <linux/math64.h>
 #include <linux/printk.h>
 #include <linux/sched.h>
 #include <xen/balloon.h>
@@ -13,7 +15,22 @@
 #include <xen/interface/memory.h>
 #include "xb.h"
 
-static struct xb_io react_io, restore_io;
+/*
+ * How long one hypercall should take at most. The scheduler of this domain does
+ * not get a word in meanwhile, unless the kernel is fully preemptible: a call
+ * that takes a few ms for each page, as it can where processors are emulated,
+ * would pass for a lockup, which is 20 s. A gigabyte at a time fits elsewhere.
+ */
+#define XB_CALL_NS	NSEC_PER_SEC
+
+/* Pages in the first call, of which nobody knows how long it takes. */
+#define XB_FIRST_PAGES	4096UL
+
+/* Calls for fewer pages say little about what a page costs. */
+#define XB_SAMPLE_PAGES	256UL
+
+static struct xb_io react_io = { .most = XB_FIRST_PAGES };
+static struct xb_io restore_io = { .most = XB_FIRST_PAGES };
 
 /* Guest frame numbers are what Xen takes from an auto-translated domain. */
 static void use_pfns(struct xb_io *io)
@@ -22,6 +39,15 @@ static void use_pfns(struct xb_io *io)
 
 	for (i = 0; i < io->nr; i++)
 		io->frame[i] = io->pfn[i];
+}
+
+/* Have the next hypercall take as long as it may. */
+static void learn(struct xb_io *io, unsigned int done, u64 ns)
+{
+	unsigned long pages = (unsigned long)done << io->run_order;
+
+	if (pages >= XB_SAMPLE_PAGES)
+		io->most = div64_u64((u64)pages * XB_CALL_NS, ns + 1);
 }
 
 /**
@@ -36,15 +62,17 @@ static void use_pfns(struct xb_io *io)
  */
 unsigned int xb_decrease(struct xb_io *io)
 {
+	u64 start = ktime_get_ns();
 	unsigned int done;
 
-	cond_resched();
 	if (xb.pv) {
 		done = xb_pv_decrease(io);
 	} else {
 		use_pfns(io);
 		done = xb_call(XENMEM_decrease_reservation, io);
 	}
+	learn(io, done, ktime_get_ns() - start);
+	cond_resched();
 	return done;
 }
 
@@ -60,15 +88,17 @@ unsigned int xb_decrease(struct xb_io *io)
  */
 unsigned int xb_populate(struct xb_io *io)
 {
+	u64 start = ktime_get_ns();
 	unsigned int done;
 
-	cond_resched();
 	if (xb.pv) {
 		done = xb_pv_populate(io);
 	} else {
 		use_pfns(io);
 		done = xb_call(XENMEM_populate_physmap, io);
 	}
+	learn(io, done, ktime_get_ns() - start);
+	cond_resched();
 	return done;
 }
 

@@ -47,6 +47,7 @@ static void healthy(bool backed)
 	memset(xen.backed, backed, sizeof(xen.backed));
 	xen.left = PAGES;
 	xen.most = BLOCK_ORDER;
+	io.most = ~0UL;
 }
 
 /* A page changes hands. Return: whether it did. */
@@ -217,6 +218,29 @@ static void there_and_back_in_every_order(void)
 		EXPECT_EQ(count(AERATOR_BLOCK_ISOLATED), BLOCKS);
 		EXPECT_EQ(xen.calls, 2 * calls);
 		EXPECT_EQ(xen.questions, 0);
+	}
+}
+
+/* Calls are kept short, but never shorter than an extent. */
+static void no_more_than_so_many_pages(void)
+{
+	static const struct {
+		unsigned long most;
+		unsigned int calls;
+	} known[] = {
+		{ 0, BLOCKS }, { 1, BLOCKS }, { 512, BLOCKS }, { 1023, BLOCKS },
+		{ 1024, BLOCKS / 2 }, { BLOCKS * 512 - 1, 2 },
+		{ BLOCKS * 512, 1 }, { ~0UL, 1 },
+	};
+	unsigned int i;
+
+	for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		healthy(true);
+		make_batch(BLOCKS, BLOCK_ORDER);
+		io.most = known[i].most;
+		EXPECT_EQ(deliver(BLOCK_ORDER), 0);
+		EXPECT_EQ(count(AERATOR_BLOCK_HELD), BLOCKS);
+		EXPECT_EQ(xen.calls, known[i].calls);
 	}
 }
 
@@ -453,6 +477,8 @@ static void everything_goes_wrong(void)
 		for (i = ktap_random() % 4; i; i--)
 			xen.stuck[ktap_random() % (8 * BLOCK_PAGES)] = true;
 		xen.dumb = !(ktap_random() % 16);
+		if (ktap_random() & 1)
+			io.most = ktap_random() % (nr * BLOCK_PAGES);
 		if (backed)
 			deliver(ktap_random() % (BLOCK_ORDER + 1));
 		else
@@ -466,6 +492,7 @@ int main(void)
 	if (!batch)
 		return 1;
 	RUN(there_and_back_in_every_order);
+	RUN(no_more_than_so_many_pages);
 	RUN(decrease_stops_at_every_index);
 	RUN(populate_stops_at_every_index);
 	RUN(single_pages_stop_at_every_index);
