@@ -11,8 +11,8 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
+from lab import hypervisors, suites	# noqa: E402
 from lab import image as lab_image	# noqa: E402
-from lab import suites			# noqa: E402
 
 
 def pytest_addoption(parser):
@@ -72,10 +72,24 @@ def pytest_testnodedown(node, error):
 
 
 def pytest_generate_tests(metafunc):
-    """Run a test that takes `kernel` once for each."""
+    """Run a test that takes `kernel` once for each.
+
+    One that takes `xen_version` runs with each Xen whose suite's kernel is
+    wanted.
+    """
+    wanted = metafunc.config.getoption("--kernel") or suites.KERNELS
     if "kernel" in metafunc.fixturenames:
-        wanted = metafunc.config.getoption("--kernel") or suites.KERNELS
         metafunc.parametrize("kernel", wanted, scope="session")
+    if "xen_version" in metafunc.fixturenames:
+        metafunc.parametrize("xen_version", [
+            version for version, kernel in hypervisors.versions().items()
+            if kernel in wanted], scope="session")
+
+
+@pytest.fixture(scope="session")
+def wanted_kernels(pytestconfig):
+    """The kernel series to test with."""
+    return tuple(pytestconfig.getoption("--kernel") or suites.KERNELS)
 
 
 def pytest_report_header(config):

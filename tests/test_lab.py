@@ -35,6 +35,16 @@ TROUBLE = (
     "[    3.1] CPU: 0 UID: 0 PID: 1 Comm: sh Tainted: [W]=WARN, [O]=OOT_MODULE",
     "[    3.1] list_del corruption. prev->next should be 0",
     "[    3.1] aeration: Unknown symbol foo (err -2)",
+    "(XEN) Panic on CPU 0:",
+    "(XEN) Xen BUG at mm.c:1",
+    "(XEN) Assertion 'order == 0' failed at p2m-pod.c:1",
+    "(XEN) domain_crash called from p2m-pod.c:1",
+    "(XEN) Domain 3 (vcpu#0) crashed on cpu#1:",
+    "(XEN) Hardware Dom0 crashed: rebooting machine in 5 seconds.",
+    "(XEN) d1v0 Unhandled: vec 14, #PF[0000]",
+    "(XEN) Watchdog timer detects that CPU0 is stuck!",
+    "(XEN) p2m_pod_demand_populate: Dom1 out of PoD memory!",
+    "lab: domain 3 crashed",
     "[    3.1] sh[31]: segfault at 0 ip 0 sp 0 error 4 in busybox[0+1]",
 )
 
@@ -50,6 +60,9 @@ NO_TROUBLE = (
     "[    0.1] Warning: unable to open an initial console.",
     "[    0.1] debug: bugs and oopsla are words",
     "[    0.1] rcu: \tRCU restricting CPUs from NR_CPUS=8192 to nr_cpu_ids=2.",
+    "(XEN) Std. Loglevel: Errors and warnings",
+    "(XEN) Failed to convert E820 RAM f52f0-f5477 to RESERVED",
+    "lab: domain 3 is gone",
     "[    0.1] clocksource: timekeeping watchdog: Marking tsc as unstable",
 )
 

@@ -153,7 +153,7 @@ not_less()
 # unload: every module of ours
 unload()
 {
-	for m in aeration_virtio aeration_loop aeration; do
+	for m in aeration_virtio aeration_xen aeration_loop aeration; do
 		[ ! -e /sys/module/$m ] || rmmod $m
 	done
 }

@@ -6,8 +6,14 @@
  *				say "freed", stay until the next SIGUSR1
  *	memwork churn MIB SECONDS
  *				touch and free MIB over and over; say how often
+ *	memwork mark MIB WORD	fill MIB with a 64-bit word and free it
+ *	memwork verify MIB	fill MIB with words that tell where they are, as fast
+ *				as it can, check every one, and free it
+ *	memwork fragment MIB	touch MIB, free every second page, say "touched",
+ *				free the rest on SIGUSR1, and so on as "hold"
  */
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,7 +53,19 @@ static void say(const char *what)
 	fflush(stdout);
 }
 
-static int hold(size_t bytes)
+/* No page of what is left can be part of a larger free block. */
+static void drop_every_second(char *p, size_t bytes)
+{
+	size_t i;
+
+	for (i = 0; i < bytes; i += 2 * PAGE_BYTES)
+		if (madvise(p + i, PAGE_BYTES, MADV_DONTNEED)) {
+			perror("memwork: madvise");
+			exit(1);
+		}
+}
+
+static int hold(size_t bytes, int fragment)
 {
 	sigset_t wake;
 	int sig;
@@ -57,6 +75,8 @@ static int hold(size_t bytes)
 	sigaddset(&wake, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &wake, NULL);
 	p = take(bytes);
+	if (fragment)
+		drop_every_second(p, bytes);
 	say("touched");
 	sigwait(&wake, &sig);
 	munmap(p, bytes);
@@ -78,14 +98,53 @@ static int churn(size_t bytes, double seconds)
 	return 0;
 }
 
+static int mark(size_t bytes, uint64_t word)
+{
+	uint64_t *p = (uint64_t *)take(bytes);
+	size_t i;
+
+	for (i = 0; i < bytes / sizeof(word); i++)
+		p[i] = word;
+	__asm__ volatile("" : : "r" (p) : "memory");
+	munmap(p, bytes);
+	return 0;
+}
+
+static int verify(size_t bytes)
+{
+	uint64_t *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t i, bad = 0;
+
+	if (p == MAP_FAILED) {
+		perror("memwork: mmap");
+		return 1;
+	}
+	for (i = 0; i < bytes / sizeof(*p); i++)
+		p[i] = (uint64_t)(uintptr_t)&p[i];
+	__asm__ volatile("" : : "r" (p) : "memory");
+	for (i = 0; i < bytes / sizeof(*p); i++)
+		bad += p[i] != (uint64_t)(uintptr_t)&p[i];
+	munmap(p, bytes);
+	printf("words %zu wrong %zu\n", i, bad);
+	return !!bad;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 3 && !strcmp(argv[1], "hold"))
-		return hold(strtoul(argv[2], NULL, 0) * MIB);
+		return hold(strtoul(argv[2], NULL, 0) * MIB, 0);
+	if (argc == 3 && !strcmp(argv[1], "fragment"))
+		return hold(strtoul(argv[2], NULL, 0) * MIB, 1);
+	if (argc == 3 && !strcmp(argv[1], "verify"))
+		return verify(strtoul(argv[2], NULL, 0) * MIB);
+	if (argc == 4 && !strcmp(argv[1], "mark"))
+		return mark(strtoul(argv[2], NULL, 0) * MIB,
+			    strtoull(argv[3], NULL, 0));
 	if (argc == 4 && !strcmp(argv[1], "churn"))
 		return churn(strtoul(argv[2], NULL, 0) * MIB,
 			     strtod(argv[3], NULL));
 	fprintf(stderr,
-		"usage: memwork hold MIB | memwork churn MIB SECONDS\n");
+		"usage: memwork hold MIB | churn MIB SECONDS | mark MIB WORD | verify MIB | fragment MIB\n");
 	return 2;
 }

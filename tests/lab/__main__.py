@@ -4,13 +4,18 @@
 import argparse
 import sys
 
-from . import LabError, build, cache, image, kernels, sources, suites
+from . import LabError, build, cache, hypervisors, image, kernels, sources
+from . import suites
 from .qemu import Vm
+from .xen import Xen
 
 
 def _setup(options):
     for kernel in kernels.all_kernels(options.kernel).values():
         print(f"{kernel.series}: {kernel.version}")
+    for version, series in hypervisors.versions().items():
+        if series in options.kernel:
+            print(f"Xen {version}: {hypervisors.hypervisor(version).xen}")
     print(f"checkpatch: {sources.checkpatch()}")
 
 
@@ -45,16 +50,39 @@ def _boot(options):
                 machine=options.machine) as vm:
             print(f"booted {series} in {vm.boot_seconds:.1f} s; "
                   f"logs in {vm.logs}")
-            commands = options.command
-            if not commands:
-                commands = (line.rstrip("\n") for line in sys.stdin)
-            for command in commands:
-                result = vm.run(command, timeout=options.timeout, check=False)
-                sys.stdout.write(result.out)
-                if result.rc:
-                    print(f"[status {result.rc}]")
-                    status = 1
-                sys.stdout.flush()
+            status |= _converse(vm, options)
+    return status
+
+
+def _xen(options):
+    with Xen(options.version, "boot", dom0_kernel=options.dom0_kernel,
+             kernels=options.kernel) as xen:
+        print(f"booted Xen {options.version} in {xen.boot_seconds:.1f} s; "
+              f"logs in {xen.logs}")
+        status = 0
+        for series in options.kernel:
+            guest = xen.domain(series, options.kind, mem_mib=options.mem,
+                               cmdline=options.append)
+            print(f"booted {series} as {options.kind} domain {guest.id} in "
+                  f"{guest.boot_seconds:.1f} s")
+            status |= _converse(guest, options)
+            guest.finish()
+    return status
+
+
+def _converse(guest, options):
+    """Run the commands there are in a guest; return the exit status."""
+    status = 0
+    commands = options.command
+    if not commands:
+        commands = (line.rstrip("\n") for line in sys.stdin)
+    for command in commands:
+        result = guest.run(command, timeout=options.timeout, check=False)
+        sys.stdout.write(result.out)
+        if result.rc:
+            print(f"[status {result.rc}]")
+            status = 1
+        sys.stdout.flush()
     return status
 
 
@@ -76,16 +104,28 @@ def _parser():
     action("build", _build, "build our modules; print where they are")
     action("lint", _lint, "build with W=1 and with sparse")
     action("image", _image, "make the guest image")
-    boot = action("boot", _boot, "boot and run commands, from the arguments "
-                  "or from standard input, one a line")
-    boot.add_argument("--mem", type=int, default=2048, metavar="MIB",
-                      help="guest memory (default %(default)s)")
-    boot.add_argument("--append", default="", metavar="TEXT",
-                      help="more kernel command line")
+    def booting(name, function, text, mem):
+        one = action(name, function, text + " and run commands, from the "
+                     "arguments or from standard input, one a line")
+        one.add_argument("--mem", type=int, default=mem, metavar="MIB",
+                         help="guest memory (default %(default)s)")
+        one.add_argument("--append", default="", metavar="TEXT",
+                         help="more kernel command line")
+        one.add_argument("--timeout", type=float, default=300,
+                         metavar="SECONDS",
+                         help="for each command (default %(default)s)")
+        one.add_argument("command", nargs="*", help="shell command")
+        return one
+
+    boot = booting("boot", _boot, "boot", 2048)
     boot.add_argument("--machine", choices=("pc", "q35"), default="pc")
-    boot.add_argument("--timeout", type=float, default=300, metavar="SECONDS",
-                      help="for each command (default %(default)s)")
-    boot.add_argument("command", nargs="*", help="shell command")
+    xen = booting("xen", _xen, "boot a domain on Xen", 512)
+    versions = tuple(hypervisors.versions())
+    xen.add_argument("--version", choices=versions, default=versions[0],
+                     help="of Xen (default %(default)s)")
+    xen.add_argument("--dom0-kernel", metavar="SERIES", choices=suites.KERNELS,
+                     help="of domain 0 (default: Xen's own suite's)")
+    xen.add_argument("--kind", choices=("pvh", "pv"), default="pvh")
     action("clean-cache", lambda _: cache.clean(),
            f"remove the cache ({cache.directory()})")
     return parser

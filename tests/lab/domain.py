@@ -117,6 +117,19 @@ class Domain(Machine):
         self.id = None
         self._checked()
 
+    def restart(self):
+        """Have the kernel restart, and wait until Xen has stopped the domain.
+
+        It must have on_reboot="preserve" in its configuration, and stays to be
+        looked at until destroy().
+        """
+        self._last_words()
+        self.ending = True
+        self.channel.socket.sendall(b"off reboot -f\n")
+        self.xen.wait_until(
+            lambda: "s" in self.xen.xl(f"list {self.id}").split()[-2],
+            f"domain {self.name!r} to restart", END_TIMEOUT)
+
     def destroy(self, check=True):
         """End the domain at once; check its logs, unless `check` is false.
 
@@ -125,9 +138,9 @@ class Domain(Machine):
         if check:
             self._last_words()
         self.ending = True
-        if self.id is not None:
+        if self.id is not None and self.xen.fate(self.id) != GONE:
             self.xen.xl(f"destroy {self.id}")
-            self.id = None
+        self.id = None
         if check:
             self._checked()
         self.release()

@@ -30,9 +30,9 @@ _EVIDENCE = re.compile("|".join((
     r"sysfs: cannot create duplicate", r"memory leak",
     # Xen's own console, and what the lab's domain 0 says about domains.
     r"\(XEN\) .*(Panic on CPU|Xen BUG|Xen WARN|Assertion '.*' failed|FATAL"
-    r"|domain_crash|[Dd]omain \d+( \(vcpu#\d+\))? crashed|[Uu]nhandled"
-    r"|NMI watchdog|Watchdog timer|Double fault|p2m_pod_demand_populate: "
-    r"|reference count overflow|Xen call trace|DOUBLE FAULT)",
+    r"|domain_crash|[Dd]om(ain )?\d+ (\(vcpu#\d+\) )?crashed|[Uu]nhandled"
+    r"|NMI watchdog|Watchdog timer|DOUBLE FAULT|p2m_pod_demand_populate: "
+    r"|reference count overflow|Xen call trace)",
     r"lab: domain \d+ crashed",
 )))
 

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What several tests do with a domain of Xen."""
+
+import guest
+
+# Xen counts pages, `xl list` and `xl info` whole MiB.
+ROUNDING_MIB = 2
+
+# Seconds for a surplus to leave, or to come back, on a busy host.
+LONG = 180
+
+# Part of a guest's memory that is surplus once it has booted.
+SURPLUS_SHARE = 0.5
+
+
+def load(domain, **parameters):
+    """Load the core and the backend; the backend has to run."""
+    words = " ".join(f"{name}={value}" for name, value in parameters.items())
+    domain.run(f"modprobe aeration {words} && modprobe aeration_xen")
+    assert guest.value(domain, "state") == "running", \
+        guest.value(domain, "why/xen")
+    assert guest.value(domain, "backend") == "xen"
+
+
+def held_mib(domain):
+    """Return what the guest says it has given to Xen, in MiB."""
+    return int(guest.value(domain, "hold/held_bytes")) / guest.MIB
+
+
+def states(domain):
+    """Return the guest's counts of blocks; fail if they do not add up."""
+    taken, *count = map(int, guest.value(domain, "hold/states").split())
+    assert taken == sum(count), f"{taken} blocks taken, in states {count}"
+    return dict(zip(("free", "isolated", "in_flight", "held", "restoring",
+                     "quarantined"), count, strict=True))
+
+
+def available_mib(domain):
+    """Return what programs can still have, as the guest sees it."""
+    return int(domain.run("awk '/^MemAvailable/ { print $2 }' "
+                          "/proc/meminfo").out) / 1024
+
+
+def settled(domain, at_least):
+    """Wait until `at_least` MiB are held and no more move; return how many."""
+    seen = []
+
+    def still():
+        seen.append(guest.value(domain, "hold/states"))
+        return held_mib(domain) >= at_least and seen[-8:] == seen[-1:] * 8
+
+    domain.wait_until(still, f"{at_least:.0f} MiB to be held and to rest", LONG,
+                      poll=0.25)
+    states(domain)
+    return held_mib(domain)
+
+
+def expect_mib(domain, mib):
+    """Xen agrees that the domain has so much memory."""
+    domain.wait_until(lambda: abs(domain.mib() - mib) <= ROUNDING_MIB,
+                      f"Xen to count {mib:.0f} MiB for the domain", guest.SOON)
+
+
+def oom_kills(domain):
+    """Return how many processes died for want of memory."""
+    return int(domain.run("awk '$1 == \"oom_kill\" { print $2 }' "
+                          "/proc/vmstat").out)
+
+
+def burst(domain, mib, seconds=0.05):
+    """Have a program use so much memory, as fast as it can, and free it."""
+    domain.run(f"/opt/aeration/memwork churn {mib} {seconds}", timeout=LONG)
