@@ -218,7 +218,3 @@ class Domain(Machine):
     def mem_set(self, mib):
         """Ask the domain for another size."""
         self.xen.xl(f"mem-set {self.id} {mib}")
-
-    def mem_max(self, mib):
-        """Set the most memory it may have."""
-        self.xen.xl(f"mem-max {self.id} {mib}")
