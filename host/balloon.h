@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The virtio balloon device, virtio 1.2, 5.5 and docs/virtio-hinting.md. */
+#ifndef HINTD_BALLOON_H
+#define HINTD_BALLOON_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "memory.h"
+#include "ring.h"
+#include "runs.h"
+#include "stats.h"
+
+/* Virtio 1.2, 5.5.3 and 6: feature bits. */
+#define BALLOON_F_STATS_VQ		1
+#define BALLOON_F_FREE_PAGE_HINT	3
+#define BALLOON_F_PAGE_POISON		4
+#define BALLOON_F_REPORTING		5
+#define RING_F_INDIRECT_DESC		28
+#define F_VERSION_1			32
+
+#define BALLOON_FEATURES	(1ULL << BALLOON_F_STATS_VQ | \
+				 1ULL << BALLOON_F_PAGE_POISON | \
+				 1ULL << BALLOON_F_REPORTING | \
+				 1ULL << RING_F_INDIRECT_DESC | \
+				 1ULL << F_VERSION_1)
+
+/* Virtio 1.2, 5.5.2: most queues. */
+#define BALLOON_QUEUES		5
+
+/* Virtio 1.2, 5.5.4: bytes of configuration. */
+#define BALLOON_CONFIG_SIZE	16
+
+/* No time to come back at. */
+#define NEVER_NS		UINT64_MAX
+
+/**
+ * enum wire - how reports look
+ * @WIRE_SG: free page reporting, virtio 1.2, 5.5.6.7
+ * @WIRE_HINTS: words, docs/virtio-hinting.md
+ */
+enum wire {
+	WIRE_SG,
+	WIRE_HINTS,
+};
+
+/**
+ * enum role - what a queue is for
+ * @ROLE_INFLATE: pages that the guest gives up
+ * @ROLE_DEFLATE: pages that it takes back
+ * @ROLE_STATS: its statistics
+ * @ROLE_HINTING: free page hinting, which nobody here asks for
+ * @ROLE_REPORTING: reports of free memory, on either wire
+ * @ROLE_NONE: nothing: fewer features were negotiated
+ */
+enum role {
+	ROLE_INFLATE,
+	ROLE_DEFLATE,
+	ROLE_STATS,
+	ROLE_HINTING,
+	ROLE_REPORTING,
+	ROLE_NONE,
+};
+
+/**
+ * enum queue_state - what may be done with a queue
+ * @QUEUE_STOPPED: nothing; it may be set up
+ * @QUEUE_STARTED: it is used, if it is enabled too
+ * @QUEUE_BROKEN: nothing until it is set up anew
+ */
+enum queue_state {
+	QUEUE_STOPPED,
+	QUEUE_STARTED,
+	QUEUE_BROKEN,
+};
+
+/**
+ * struct queue - a virtqueue
+ * @index: its number
+ * @state: what may be done with it
+ * @enabled: by the front-end; a queue is used only if it is
+ * @more: it was left with buffers to look at
+ * @ring: its rings, unless it is stopped
+ * @num: what the front-end told, as the next four
+ * @base: index to start from
+ * @desc: address in the front-end
+ * @avail: address in the front-end
+ * @used: address in the front-end
+ * @kick: eventfd of the driver's notifications, or -1
+ * @call: eventfd of interrupts, or -1
+ * @err: eventfd that tells the front-end that the queue is broken, or -1
+ */
+struct queue {
+	unsigned int index;
+	enum queue_state state;
+	bool enabled;
+	bool more;
+	struct ring ring;
+	uint32_t num;
+	uint16_t base;
+	uint64_t desc;
+	uint64_t avail;
+	uint64_t used;
+	int kick;
+	int call;
+	int err;
+};
+
+/**
+ * struct balloon_config - the configuration, in the host's byte order
+ * @num_pages: pages of 4 KiB the guest is asked to give up
+ * @actual: what it has given up, says the driver
+ * @hint_cmd: of free page hinting
+ * @poison_val: what free pages hold, says the driver
+ */
+struct balloon_config {
+	uint32_t num_pages;
+	uint32_t actual;
+	uint32_t hint_cmd;
+	uint32_t poison_val;
+};
+
+struct balloon;
+
+/**
+ * struct behaviour - what a device does with buffers
+ * @serve: look at a queue that is started and enabled
+ * @forget: the queue stops; returns how many buffers were taken and not used
+ * @hang_up: set by @serve to have the connection closed
+ *
+ * There are two: this daemon's, honest.c, and that of the tests' hostile twin.
+ */
+struct behaviour {
+	void (*serve)(struct balloon *b, struct queue *q);
+	uint16_t (*forget)(struct balloon *b, struct queue *q);
+	bool hang_up;
+};
+
+/**
+ * struct balloon - a device
+ * @offered: feature bits
+ * @acked: those the driver has accepted
+ * @wire: how reports look
+ * @config: the configuration
+ * @config_changed: the driver is to be told
+ * @mem: the guest's memory
+ * @queue: the queues
+ * @behaviour: what to do with buffers
+ * @stats_head: the statistics buffer that the device has, or -1
+ * @wake_ns: when to look at the queues again without being asked, or NEVER_NS
+ * @said_wire: the driver's use of the other wire was put into words
+ * @stats: counters
+ * @chain: the buffer that is looked at
+ * @runs: memory to be released
+ */
+struct balloon {
+	uint64_t offered;
+	uint64_t acked;
+	enum wire wire;
+	struct balloon_config config;
+	bool config_changed;
+	struct memory mem;
+	struct queue queue[BALLOON_QUEUES];
+	struct behaviour *behaviour;
+	int32_t stats_head;
+	uint64_t wake_ns;
+	bool said_wire;
+	struct stats stats;
+	struct chain chain;
+	struct runs runs;
+};
+
+/* balloon.c */
+void balloon_init(struct balloon *b, enum wire wire, uint64_t features,
+		  struct behaviour *behaviour);
+enum role balloon_role(const struct balloon *b, const struct queue *q);
+void balloon_read_config(const struct balloon *b, uint8_t *to);
+void balloon_write_config(struct balloon *b, uint32_t offset,
+			  const uint8_t *from, uint32_t size);
+void balloon_serve(struct balloon *b);
+uint16_t balloon_forget(struct balloon *b, struct queue *q);
+bool balloon_take(struct balloon *b, struct queue *q);
+void balloon_release(struct balloon *b);
+void balloon_signal(struct queue *q);
+void balloon_ask_stats(struct balloon *b);
+
+/* report.c */
+void report_decode(struct balloon *b);
+void report_inflate(struct balloon *b);
+void report_guest_stats(struct balloon *b);
+
+/* honest.c */
+extern struct behaviour honest;
+void honest_serve_other(struct balloon *b, struct queue *q);
+
+#endif /* HINTD_BALLOON_H */

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the daemon tells its operator: lines on standard error. */
+#ifndef HINTD_LOG_H
+#define HINTD_LOG_H
+
+void log_name(const char *name);
+void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+#endif /* HINTD_LOG_H */

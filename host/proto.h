@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The vhost-user protocol as far as this daemon speaks it. "The document" is
+ * docs/interop/vhost-user.rst of QEMU. All fields are in the host's byte order.
+ */
+#ifndef HINTD_PROTO_H
+#define HINTD_PROTO_H
+
+#include <stdint.h>
+#include "memory.h"
+
+/* The document, "Front-end message types". */
+enum vu_request {
+	VU_GET_FEATURES = 1,
+	VU_SET_FEATURES = 2,
+	VU_SET_OWNER = 3,
+	VU_RESET_OWNER = 4,
+	VU_SET_MEM_TABLE = 5,
+	VU_SET_VRING_NUM = 8,
+	VU_SET_VRING_ADDR = 9,
+	VU_SET_VRING_BASE = 10,
+	VU_GET_VRING_BASE = 11,
+	VU_SET_VRING_KICK = 12,
+	VU_SET_VRING_CALL = 13,
+	VU_SET_VRING_ERR = 14,
+	VU_GET_PROTOCOL_FEATURES = 15,
+	VU_SET_PROTOCOL_FEATURES = 16,
+	VU_GET_QUEUE_NUM = 17,
+	VU_SET_VRING_ENABLE = 18,
+	VU_SET_BACKEND_REQ_FD = 21,
+	VU_GET_CONFIG = 24,
+	VU_SET_CONFIG = 25,
+};
+
+/* The document, "Back-end message types". */
+#define VU_BACKEND_CONFIG_CHANGE	2
+
+/* The document, "Header": flags. */
+#define VU_VERSION			0x1U
+#define VU_VERSION_MASK			0x3U
+#define VU_REPLY			0x4U
+#define VU_NEED_REPLY			0x8U
+
+/* A virtio feature bit that says that there are protocol features. */
+#define VU_F_PROTOCOL_FEATURES		30
+
+/*
+ * The document, "Protocol features": MQ (0), REPLY_ACK (3), BACKEND_REQ (5) to
+ * announce configuration changes, CONFIG (9).
+ */
+#define VU_PROTOCOL_FEATURES	(1ULL << 0 | 1ULL << 3 | 1ULL << 5 | 1ULL << 9)
+
+/* Parts of the u64 of SET_VRING_KICK, CALL and ERR. */
+#define VU_VRING_INDEX			0xffU
+#define VU_VRING_NO_FD			0x100U
+
+/* The document, "Virtio device config space": most bytes of it. */
+#define VU_CONFIG_MAX			256
+
+struct vu_header {
+	uint32_t request;
+	uint32_t flags;
+	uint32_t size;		/* of the payload, bytes */
+};
+
+struct vu_vring_state {
+	uint32_t index;
+	uint32_t num;
+};
+
+struct vu_vring_addr {
+	uint32_t index;
+	uint32_t flags;
+	uint64_t desc;
+	uint64_t used;
+	uint64_t avail;
+	uint64_t log;
+};
+
+struct vu_mem_region {
+	uint64_t guest;
+	uint64_t size;
+	uint64_t user;
+	uint64_t offset;
+};
+
+struct vu_mem_table {
+	uint32_t nr;
+	uint32_t padding;
+	struct vu_mem_region region[MEMORY_REGIONS_MAX];
+};
+
+struct vu_config {
+	uint32_t offset;
+	uint32_t size;
+	uint32_t flags;
+	uint8_t data[VU_CONFIG_MAX];
+};
+
+#endif /* HINTD_PROTO_H */

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Pieces of guest memory on their way to be released. */
+#ifndef HINTD_RUNS_H
+#define HINTD_RUNS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Most pieces collected before they are released. */
+#define RUNS_MAX	4096
+
+/**
+ * struct run - a piece of guest memory
+ * @start: guest physical address
+ * @length: bytes; @start + @length does not wrap
+ */
+struct run {
+	uint64_t start;
+	uint64_t length;
+};
+
+/**
+ * struct runs - pieces collected
+ * @nr: how many
+ * @run: they
+ */
+struct runs {
+	size_t nr;
+	struct run run[RUNS_MAX];
+};
+
+static inline size_t runs_room(const struct runs *runs)
+{
+	return RUNS_MAX - runs->nr;
+}
+
+void runs_add(struct runs *runs, uint64_t start, uint64_t length);
+uint64_t runs_merge(struct runs *runs);
+
+#endif /* HINTD_RUNS_H */

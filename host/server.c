@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * One thread that waits in one place, and nowhere else: while a front-end waits
+ * for an answer, its whole guest does.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "log.h"
+#include "server.h"
+
+#define NS_PER_MS	1000000ULL
+
+/* Front-ends that may wait for the one there is to leave. */
+#define BACKLOG		4
+
+/* Whether somebody else listens there; a socket nobody listens at is removed. */
+static bool in_use(const struct sockaddr_un *addr)
+{
+	int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct stat st;
+	bool used;
+
+	if (lstat(addr->sun_path, &st)) {
+		close(sock);
+		return false;
+	}
+	used = !S_ISSOCK(st.st_mode) ||
+	       !connect(sock, (const struct sockaddr *)addr, sizeof(*addr)) ||
+	       errno != ECONNREFUSED;
+	close(sock);
+	if (!used)
+		unlink(addr->sun_path);
+	return used;
+}
+
+static bool listen_at(struct server *s)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+
+	if (strlen(s->path) >= sizeof(addr.sun_path)) {
+		say("%s: a socket's path has at most %zu bytes", s->path,
+		    sizeof(addr.sun_path) - 1);
+		return false;
+	}
+	strcpy(addr.sun_path, s->path);
+	if (in_use(&addr)) {
+		say("%s is in use by somebody else", s->path);
+		return false;
+	}
+	s->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
+			     0);
+	if (s->listener < 0 ||
+	    bind(s->listener, (struct sockaddr *)&addr, sizeof(addr)) ||
+	    listen(s->listener, BACKLOG)) {
+		say("cannot listen at %s: %s", s->path, strerror(errno));
+		return false;
+	}
+	return true;
+}
+
+/**
+ * server_listen - make the socket, and have signals come in turn
+ * @s: with the members up to @obey set
+ *
+ * Return: EXIT_ENDED if all went well, else the exit status; the reason is
+ *	told.
+ */
+enum hintd_exit server_listen(struct server *s)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	s->signals = -1;
+	if (!sigprocmask(SIG_BLOCK, &set, NULL))
+		s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (s->signals < 0) {
+		say("cannot wait for signals: %s", strerror(errno));
+		return EXIT_SYSTEM;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	return listen_at(s) ? EXIT_ENDED : EXIT_SOCKET;
+}
+
+static void connect_one(struct server *s)
+{
+	int sock = accept4(s->listener, NULL, NULL,
+			   SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (sock < 0) {
+		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+			say("cannot accept a connection: %s", strerror(errno));
+		return;
+	}
+	session_open(&s->session, s->b, sock);
+	s->connected = true;
+}
+
+static void disconnect(struct server *s)
+{
+	session_close(&s->session);
+	s->connected = false;
+	say("the front-end is gone; waiting for another one at %s", s->path);
+}
+
+/* Places in the set to wait for. */
+enum place {
+	PLACE_SIGNALS,
+	PLACE_INPUT,
+	PLACE_FRONT_END,	/* or the listener, if there is none */
+	PLACE_KICKS,
+	NR_PLACES = PLACE_KICKS + BALLOON_QUEUES
+};
+
+static void fill(const struct server *s, struct pollfd *fds)
+{
+	unsigned int i;
+
+	memset(fds, 0, NR_PLACES * sizeof(fds[0]));
+	fds[PLACE_SIGNALS].fd = s->signals;
+	fds[PLACE_INPUT].fd = s->input;
+	fds[PLACE_FRONT_END].fd = s->connected ? s->session.sock : s->listener;
+	for (i = 0; i < BALLOON_QUEUES; i++)
+		fds[PLACE_KICKS + i].fd = s->b->queue[i].kick;
+	for (i = 0; i < NR_PLACES; i++)
+		fds[i].events = POLLIN;
+}
+
+static int timeout_ms(const struct server *s)
+{
+	uint64_t until = s->b->wake_ns < s->tick_ns ? s->b->wake_ns :
+						      s->tick_ns;
+	uint64_t now = now_ns();
+
+	if (until == NEVER_NS)
+		return -1;
+	return until <= now ? 0 : (int)((until - now) / NS_PER_MS + 1);
+}
+
+/* Take notice of a kick. Something that is no eventfd may be readable always. */
+static void drain(struct queue *q)
+{
+	uint64_t count;
+	ssize_t got = read(q->kick, &count, sizeof(count));
+
+	if (got == sizeof(count) || (got < 0 && errno == EAGAIN))
+		return;
+	say("queue %u: the front-end's notifications are no eventfd; not looked at any more",
+	    q->index);
+	close(q->kick);
+	q->kick = -1;
+}
+
+static void serve_session(struct server *s, const struct pollfd *fds)
+{
+	struct queue *q;
+	unsigned int i;
+
+	/* By descriptor: a message may have changed what belongs to a queue. */
+	for (i = 0; i < BALLOON_QUEUES; i++) {
+		q = &s->b->queue[i];
+		if (fds[PLACE_KICKS + i].revents && q->kick >= 0)
+			drain(q);
+	}
+	if (fds[PLACE_FRONT_END].revents && !session_receive(&s->session)) {
+		disconnect(s);
+		return;
+	}
+	if (s->b->config_changed)
+		session_tell_config(&s->session);
+	balloon_serve(s->b);
+	if (s->b->behaviour->hang_up)
+		disconnect(s);
+}
+
+/**
+ * server_run - serve until a signal, or @obey, asks for the end
+ * @s: after server_listen()
+ *
+ * Return: the exit status.
+ */
+enum hintd_exit server_run(struct server *s)
+{
+	struct pollfd fds[NR_PLACES];
+
+	if (!show_init(s))
+		return EXIT_SYSTEM;
+	for (;;) {
+		fill(s, fds);
+		if (poll(fds, NR_PLACES, timeout_ms(s)) < 0 && errno != EINTR) {
+			say("cannot wait: %s", strerror(errno));
+			return EXIT_SYSTEM;
+		}
+		if (fds[PLACE_SIGNALS].revents ||
+		    (fds[PLACE_INPUT].revents && !s->obey(s->b)))
+			break;
+		if (s->connected)
+			serve_session(s, fds);
+		else if (fds[PLACE_FRONT_END].revents)
+			connect_one(s);
+		if (now_ns() >= s->tick_ns)
+			show(s);
+	}
+	show_end(s);
+	if (s->connected)
+		session_close(&s->session);
+	close(s->listener);
+	unlink(s->path);
+	return EXIT_ENDED;
+}
