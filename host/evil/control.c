@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Commands on standard input, one a line; each is answered by one line.
+ *
+ *	mode NAME	be evil in this way
+ *	role ROLE	to this queue: inflate, deflate or reporting
+ *	delay MS	how long a while is
+ *	target PAGES	ask the guest to give up so many pages of 4 KiB
+ *	stats		statistics as JSON
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "evil.h"
+
+#define LINE_MAX_BYTES	256
+#define NS_PER_MS	1000000ULL
+
+static bool set_mode(const char *name)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_MODES; i++)
+		if (!strcmp(name, mode_names[i])) {
+			evil.mode = (enum mode)i;
+			return true;
+		}
+	return false;
+}
+
+static bool set_role(const char *name)
+{
+	if (!strcmp(name, "inflate"))
+		evil.role = ROLE_INFLATE;
+	else if (!strcmp(name, "deflate"))
+		evil.role = ROLE_DEFLATE;
+	else if (!strcmp(name, "reporting"))
+		evil.role = ROLE_REPORTING;
+	else
+		return false;
+	return true;
+}
+
+static void show(struct balloon *b)
+{
+	/* Two objects: our own, a tab, and the statistics of any device. */
+	printf("{\"empty_irqs\": %" PRIu64 ", \"storms\": %" PRIu64
+	       ", \"late_bytes\": %" PRIu64
+	       ", \"config\": [%u, %u, %u, %u]}\t",
+	       evil.empty_irqs, evil.storms, evil.late_bytes,
+	       b->config.num_pages, b->config.actual, b->config.hint_cmd,
+	       b->config.poison_val);
+	stats_json(&b->stats, memory_backed(&b->mem), stdout);
+}
+
+static void obey_line(struct balloon *b, char *line)
+{
+	char *value = strchr(line, ' ');
+	bool ok = true;
+
+	if (value)
+		*value++ = '\0';
+	else
+		value = line + strlen(line);
+	if (!strcmp(line, "stats")) {
+		show(b);
+		return;
+	}
+	if (!strcmp(line, "mode"))
+		ok = set_mode(value);
+	else if (!strcmp(line, "role"))
+		ok = set_role(value);
+	else if (!strcmp(line, "delay"))
+		evil.delay_ns = strtoull(value, NULL, 10) * NS_PER_MS;
+	else if (!strcmp(line, "target")) {
+		b->config.num_pages = (uint32_t)strtoul(value, NULL, 10);
+		b->config_changed = true;
+	} else
+		ok = false;
+	puts(ok ? "ok" : "unknown");
+}
+
+/**
+ * control_obey - do what standard input says
+ * @b: the device
+ *
+ * Return: false at its end, or if a line is too long.
+ */
+bool control_obey(struct balloon *b)
+{
+	static char line[LINE_MAX_BYTES];
+	static size_t have;
+	ssize_t got = read(STDIN_FILENO, line + have, sizeof(line) - have);
+	char *end;
+
+	if (got <= 0)
+		return false;
+	have += (size_t)got;
+	while ((end = memchr(line, '\n', have))) {
+		*end++ = '\0';
+		obey_line(b, line);
+		have -= (size_t)(end - line);
+		memmove(line, end, have);
+	}
+	fflush(stdout);
+	return have < sizeof(line);
+}

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What a hostile device does with buffers. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "../release.h"
+#include "evil.h"
+
+#define NS_PER_MS	1000000ULL
+
+/* Between two interrupts without work, and two new configurations. */
+#define PESTER_NS	(10 * NS_PER_MS)
+
+#define ABSURD_LEN	0xffffffffU
+
+struct evil evil = {
+	.role = ROLE_REPORTING,
+	.delay_ns = 1000 * NS_PER_MS,
+};
+
+const char *const mode_names[NR_MODES] = {
+	[MODE_NORMAL] = "normal",
+	[MODE_SILENT] = "silent",
+	[MODE_HOLD] = "hold",
+	[MODE_EARLY] = "early",
+	[MODE_WRONG_ID] = "wrong-id",
+	[MODE_TWICE] = "twice",
+	[MODE_ABSURD_LEN] = "absurd-len",
+	[MODE_ABSURD_IDX] = "absurd-idx",
+	[MODE_NO_WORK_IRQ] = "no-work-irq",
+	[MODE_CONFIG_STORM] = "config-storm",
+	[MODE_DIE] = "die",
+};
+
+/**
+ * struct taken - a buffer that was taken
+ * @next: the one taken after it
+ * @head: its name
+ * @seen_ns: when it was taken
+ * @nr: blocks that it told
+ * @run: they
+ */
+struct taken {
+	struct taken *next;
+	uint16_t head;
+	uint64_t seen_ns;
+	size_t nr;
+	struct run run[];
+};
+
+/* Oldest first: buffers not used, and buffers used but not released. */
+static struct taken *pending, *late;
+static uint64_t next_pester;
+
+static void append(struct taken **list, struct taken *t)
+{
+	while (*list)
+		list = &(*list)->next;
+	t->next = NULL;
+	*list = t;
+}
+
+static struct taken *pop(struct taken **list)
+{
+	struct taken *t = *list;
+
+	*list = t->next;
+	return t;
+}
+
+static uint16_t drop(struct taken **list)
+{
+	uint16_t nr = 0;
+
+	while (*list) {
+		free(pop(list));
+		nr++;
+	}
+	return nr;
+}
+
+static void keep(struct balloon *b)
+{
+	size_t bytes = b->runs.nr * sizeof(b->runs.run[0]);
+	struct taken *t = malloc(sizeof(*t) + bytes);
+
+	if (!t)
+		abort();
+	t->head = b->chain.head;
+	t->seen_ns = now_ns();
+	t->nr = b->runs.nr;
+	memcpy(t->run, b->runs.run, bytes);
+	b->runs.nr = 0;
+	append(&pending, t);
+}
+
+static void take(struct balloon *b, struct queue *q)
+{
+	while (balloon_take(b, q)) {
+		if (evil.role == ROLE_REPORTING)
+			report_decode(b);
+		else
+			b->stats.other++;
+		keep(b);
+		if (evil.mode == MODE_DIE)
+			b->behaviour->hang_up = true;
+	}
+}
+
+static void release(struct balloon *b, const struct taken *t)
+{
+	b->runs.nr = t->nr;
+	memcpy(b->runs.run, t->run, t->nr * sizeof(t->run[0]));
+	balloon_release(b);
+}
+
+static bool is_pending(uint16_t head)
+{
+	const struct taken *t;
+
+	for (t = pending; t; t = t->next)
+		if (t->head == head)
+			return true;
+	return false;
+}
+
+/* An index in the ring, if there is one, of no buffer that we were given. */
+static uint16_t not_a_head(const struct queue *q, uint16_t head)
+{
+	uint16_t i, other;
+
+	for (i = 1; i < q->ring.num; i++) {
+		other = (uint16_t)((head + i) % q->ring.num);
+		if (!is_pending(other))
+			return other;
+	}
+	return q->ring.num;
+}
+
+static void use(struct balloon *b, struct queue *q, const struct taken *t)
+{
+	uint16_t head = t->head;
+
+	if (evil.mode == MODE_WRONG_ID)
+		head = not_a_head(q, head);
+	if (evil.mode == MODE_TWICE)
+		ring_push(&q->ring, head, 0);
+	ring_push(&q->ring, head, evil.mode == MODE_ABSURD_LEN ? ABSURD_LEN : 0);
+	if (evil.mode == MODE_ABSURD_IDX)
+		q->ring.used_idx = (uint16_t)(q->ring.used_idx + q->ring.num);
+	if (evil.role == ROLE_REPORTING)
+		b->stats.buffers++;
+}
+
+static void come_back(struct balloon *b, uint64_t when)
+{
+	if (when < b->wake_ns)
+		b->wake_ns = when;
+}
+
+static bool is_early(const struct balloon *b, const struct taken *t)
+{
+	if (evil.mode != MODE_HOLD && evil.mode != MODE_CONFIG_STORM)
+		return false;
+	return now_ns() < t->seen_ns + evil.delay_ns && !b->behaviour->hang_up;
+}
+
+static void answer(struct balloon *b, struct queue *q)
+{
+	bool answered = false;
+	struct taken *t;
+
+	while (pending) {
+		if (is_early(b, pending)) {
+			come_back(b, pending->seen_ns + evil.delay_ns);
+			break;
+		}
+		t = pop(&pending);
+		if (evil.mode != MODE_EARLY)
+			release(b, t);
+		use(b, q, t);
+		if (evil.mode == MODE_EARLY)
+			append(&late, t);
+		else
+			free(t);
+		answered = true;
+	}
+	if (answered)
+		balloon_signal(q);
+}
+
+/* What was used long ago is released now, whatever the mode. */
+static void release_late(struct balloon *b)
+{
+	uint64_t before = b->stats.bytes_released;
+	struct taken *t;
+
+	while (late && now_ns() >= late->seen_ns + evil.delay_ns) {
+		t = pop(&late);
+		release(b, t);
+		free(t);
+	}
+	evil.late_bytes += b->stats.bytes_released - before;
+	if (late)
+		come_back(b, late->seen_ns + evil.delay_ns);
+}
+
+static void pester(struct balloon *b, struct queue *q)
+{
+	static const uint64_t one = 1;
+
+	if (now_ns() >= next_pester) {
+		next_pester = now_ns() + PESTER_NS;
+		if (evil.mode == MODE_CONFIG_STORM) {
+			b->config.num_pages ^= 1;
+			b->config_changed = true;
+			evil.storms++;
+		} else if (write(q->call, &one, sizeof(one)) ==
+			   sizeof(one)) {
+			evil.empty_irqs++;
+		}
+	}
+	come_back(b, next_pester);
+}
+
+static void serve(struct balloon *b, struct queue *q)
+{
+	enum role role = balloon_role(b, q);
+
+	if (role != evil.role) {
+		honest.serve(b, q);
+		return;
+	}
+	take(b, q);
+	release_late(b);
+	if (evil.mode == MODE_NO_WORK_IRQ || evil.mode == MODE_CONFIG_STORM)
+		pester(b, q);
+	if (evil.mode != MODE_SILENT && evil.mode != MODE_NO_WORK_IRQ &&
+	    evil.mode != MODE_DIE)
+		answer(b, q);
+}
+
+static uint16_t forget(struct balloon *b, struct queue *q)
+{
+	if (balloon_role(b, q) != evil.role)
+		return honest.forget(b, q);
+	drop(&late);
+	return drop(&pending);
+}
+
+struct behaviour evil_behaviour = {
+	.serve = serve,
+	.forget = forget,
+};
