@@ -16,8 +16,8 @@ import struct
 
 from . import vhost_proto as proto
 from .vhost_balloon import queue_roles
-from .vring import (DESC, PAGE_SIZE, USED_ELEM, VRING_DESC_F_NEXT,
-                    VRING_DESC_F_WRITE)
+from .vhost_proto import (DESC, PAGE_SIZE, USED_ELEM, VRING_DESC_F_NEXT,
+                          VRING_DESC_F_WRITE)
 
 TIMEOUT_S = 20              # of every wait
 MIB = 1 << 20
@@ -34,7 +34,9 @@ BUFFER = 512 * 1024         # where words of the hints wire are put
 class FrontEnd:
     """Speaks vhost-user as QEMU does, and puts buffers in rings as a guest."""
 
-    def __init__(self, balloon, features=None, queues=None):
+    def __init__(self, balloon, features=None, queues=None, user=USER,
+                 start=True):
+        self.user = user
         self.fd = os.memfd_create("guest", os.MFD_CLOEXEC)
         os.truncate(self.fd, LOW + HIGH)
         self.memory = mmap.mmap(self.fd, LOW + HIGH)
@@ -53,7 +55,12 @@ class FrontEnd:
         roles = queue_roles(self.acked)
         self.reporting = roles.index("reporting") \
             if "reporting" in roles else None
-        self.start(range(len(roles)) if queues is None else queues)
+        if start:
+            self.start(range(len(roles)) if queues is None else queues)
+
+    def close_quietly(self):
+        """Hang up, and keep the rest."""
+        self.socket.close()
 
     def close(self):
         self.socket.close()
@@ -85,14 +92,27 @@ class FrontEnd:
 
     def acknowledged(self, request, payload, fds=()):
         """Send with NEED_REPLY, as QEMU does once REPLY_ACK is agreed on."""
+        assert self.result(request, payload, fds) == 0
+
+    def result(self, request, payload=b"", fds=()):
+        """Send with NEED_REPLY; return what is acknowledged: 0 is success."""
         self.send(request, payload, fds, proto.FLAG_NEED_REPLY)
-        assert proto.U64.unpack(self.receive(request)) == (0,)
+        return proto.U64.unpack(self.receive(request))[0]
+
+    def try_memory(self, regions):
+        """Offer [(guest, size, user, offset, fd)]; return the result."""
+        table = struct.pack("<II", len(regions), 0) + b"".join(
+            proto.MEM_REGION.pack(*region[:4]) for region in regions)
+        return self.result(proto.SET_MEM_TABLE, table,
+                           [region[4] for region in regions])
+
+    def give_memory(self, regions):
+        """As try_memory(), and it has to be taken."""
+        assert self.try_memory(regions) == 0
 
     def set_mem_table(self):
-        table = struct.pack("<II", 2, 0)
-        table += proto.MEM_REGION.pack(0, LOW, USER, 0)
-        table += proto.MEM_REGION.pack(HIGH_START, HIGH, USER + LOW, LOW)
-        self.acknowledged(proto.SET_MEM_TABLE, table, [self.fd, self.fd])
+        self.give_memory([(0, LOW, self.user, 0, self.fd),
+                          (HIGH_START, HIGH, self.user + LOW, LOW, self.fd)])
 
     def start(self, queues):
         assert self.ask_u64(proto.GET_PROTOCOL_FEATURES) \
@@ -115,7 +135,7 @@ class FrontEnd:
             self.memory[self.desc(queue):self.desc(queue) +
                         RING_PAGES * PAGE_SIZE] = bytes(RING_PAGES * PAGE_SIZE)
             self.avail[queue] = self.free_desc[queue] = 0
-        desc = USER + self.desc(queue)
+        desc = self.user + self.desc(queue)
         self.send(proto.SET_VRING_NUM, proto.VRING_STATE.pack(queue, VQ_SIZE))
         self.send(proto.SET_VRING_BASE, proto.VRING_STATE.pack(queue, base))
         self.send(proto.SET_VRING_ADDR, proto.VRING_ADDR.pack(
@@ -212,7 +232,6 @@ class FrontEnd:
     def wait_seen(self, count):
         self.balloon.wait_for(lambda stats: stats.seen >= count, TIMEOUT_S,
                               f"{count} reports seen")
-        self.ask_u64(proto.GET_FEATURES)    # and the round they came in is over
 
     def is_hole(self, offset, length):
         """Is no page of this part of the memfd backed?"""
