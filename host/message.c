@@ -23,44 +23,51 @@ _Static_assert(TABLE_HEAD == 8 && CONFIG_HEAD == 12, "as on the wire");
  * struct shape - what every message of a kind has
  * @name: as in the document
  * @least: bytes of payload
- * @most: bytes of payload
+ * @more: bytes that it may have beyond those
  * @fds: most descriptors
  * @replies: the front-end waits for an answer in any case
  */
 struct shape {
 	const char *name;
 	uint16_t least;
-	uint16_t most;
+	uint16_t more;
 	uint8_t fds;
 	bool replies;
 };
 
-#define U64	sizeof(uint64_t), sizeof(uint64_t)
-#define STATE	sizeof(struct vu_vring_state), sizeof(struct vu_vring_state)
-#define ADDR	sizeof(struct vu_vring_addr), sizeof(struct vu_vring_addr)
-#define TABLE	TABLE_HEAD, sizeof(struct vu_mem_table)
-#define CONFIG	CONFIG_HEAD, sizeof(struct vu_config)
+/* Of one size: the kind's payload is a type, or nothing. */
+#define EXACT(name, size, fds)	{ name, size, 0, fds, false }
+#define ASKS(name, size)	{ name, size, 0, 0, true }
+
+#define U64_SIZE	sizeof(uint64_t)
+#define STATE_SIZE	sizeof(struct vu_vring_state)
+#define ADDR_SIZE	sizeof(struct vu_vring_addr)
 
 static const struct shape shapes[] = {
-	[VU_GET_FEATURES] = { "GET_FEATURES", 0, 0, 0, true },
-	[VU_SET_FEATURES] = { "SET_FEATURES", U64, 0, false },
-	[VU_SET_OWNER] = { "SET_OWNER", 0, 0, 0, false },
-	[VU_RESET_OWNER] = { "RESET_OWNER", 0, 0, 0, false },
-	[VU_SET_MEM_TABLE] = { "SET_MEM_TABLE", TABLE, MESSAGE_FDS_MAX, false },
-	[VU_SET_VRING_NUM] = { "SET_VRING_NUM", STATE, 0, false },
-	[VU_SET_VRING_ADDR] = { "SET_VRING_ADDR", ADDR, 0, false },
-	[VU_SET_VRING_BASE] = { "SET_VRING_BASE", STATE, 0, false },
-	[VU_GET_VRING_BASE] = { "GET_VRING_BASE", STATE, 0, true },
-	[VU_SET_VRING_KICK] = { "SET_VRING_KICK", U64, 1, false },
-	[VU_SET_VRING_CALL] = { "SET_VRING_CALL", U64, 1, false },
-	[VU_SET_VRING_ERR] = { "SET_VRING_ERR", U64, 1, false },
-	[VU_GET_PROTOCOL_FEATURES] = { "GET_PROTOCOL_FEATURES", 0, 0, 0, true },
-	[VU_SET_PROTOCOL_FEATURES] = { "SET_PROTOCOL_FEATURES", U64, 0, false },
-	[VU_GET_QUEUE_NUM] = { "GET_QUEUE_NUM", 0, 0, 0, true },
-	[VU_SET_VRING_ENABLE] = { "SET_VRING_ENABLE", STATE, 0, false },
-	[VU_SET_BACKEND_REQ_FD] = { "SET_BACKEND_REQ_FD", 0, 0, 1, false },
-	[VU_GET_CONFIG] = { "GET_CONFIG", CONFIG, 0, true },
-	[VU_SET_CONFIG] = { "SET_CONFIG", CONFIG, 0, false },
+	[VU_GET_FEATURES] = ASKS("GET_FEATURES", 0),
+	[VU_SET_FEATURES] = EXACT("SET_FEATURES", U64_SIZE, 0),
+	[VU_SET_OWNER] = EXACT("SET_OWNER", 0, 0),
+	[VU_RESET_OWNER] = EXACT("RESET_OWNER", 0, 0),
+	[VU_SET_MEM_TABLE] = { "SET_MEM_TABLE", TABLE_HEAD,
+			       sizeof(struct vu_mem_table) - TABLE_HEAD,
+			       MESSAGE_FDS_MAX, false },
+	[VU_SET_VRING_NUM] = EXACT("SET_VRING_NUM", STATE_SIZE, 0),
+	[VU_SET_VRING_ADDR] = EXACT("SET_VRING_ADDR", ADDR_SIZE, 0),
+	[VU_SET_VRING_BASE] = EXACT("SET_VRING_BASE", STATE_SIZE, 0),
+	[VU_GET_VRING_BASE] = ASKS("GET_VRING_BASE", STATE_SIZE),
+	[VU_SET_VRING_KICK] = EXACT("SET_VRING_KICK", U64_SIZE, 1),
+	[VU_SET_VRING_CALL] = EXACT("SET_VRING_CALL", U64_SIZE, 1),
+	[VU_SET_VRING_ERR] = EXACT("SET_VRING_ERR", U64_SIZE, 1),
+	[VU_GET_PROTOCOL_FEATURES] = ASKS("GET_PROTOCOL_FEATURES", 0),
+	[VU_SET_PROTOCOL_FEATURES] = EXACT("SET_PROTOCOL_FEATURES", U64_SIZE,
+					   0),
+	[VU_GET_QUEUE_NUM] = ASKS("GET_QUEUE_NUM", 0),
+	[VU_SET_VRING_ENABLE] = EXACT("SET_VRING_ENABLE", STATE_SIZE, 0),
+	[VU_SET_BACKEND_REQ_FD] = EXACT("SET_BACKEND_REQ_FD", 0, 1),
+	[VU_GET_CONFIG] = { "GET_CONFIG", CONFIG_HEAD,
+			    VU_CONFIG_MAX, 0, true },
+	[VU_SET_CONFIG] = { "SET_CONFIG", CONFIG_HEAD,
+			    VU_CONFIG_MAX, 0, false },
 };
 
 static const struct shape *shape_of(uint32_t request)
@@ -178,7 +185,7 @@ const char *message_check(const struct message *msg, bool *known)
 		return "this daemon does not know it";
 	if ((msg->header.flags & VU_VERSION_MASK) != VU_VERSION)
 		return "its version is not 1";
-	if (size < shape->least || size > shape->most)
+	if (size < shape->least || size - shape->least > shape->more)
 		return "its size is wrong";
 	if (msg->nr_fds > shape->fds)
 		return "it has too many file descriptors";
@@ -214,8 +221,8 @@ const char *message_check(const struct message *msg, bool *known)
  * message_replies - does the front-end wait for an answer of its own?
  * @msg: a whole message
  *
- * That is, one which is not just the acknowledgement that it may ask for with
- * VU_NEED_REPLY.
+ * That is, one which is not just the word of success that it may ask for
+ * with VU_NEED_REPLY.
  *
  * Return: whether it does; false if the kind is not known.
  */

@@ -23,14 +23,13 @@ static const struct option known[] = {
 
 static bool parse_wire(struct options *o, const char *text)
 {
-	if (!strcmp(text, "sg"))
-		o->wire = WIRE_SG;
-	else if (!strcmp(text, "hints"))
-		o->wire = WIRE_HINTS;
-	else {
+	bool sg = !strcmp(text, "sg");
+
+	if (!sg && strcmp(text, "hints")) {
 		say("--wire %s: known are sg and hints", text);
 		return false;
 	}
+	o->wire = sg ? WIRE_SG : WIRE_HINTS;
 	return true;
 }
 

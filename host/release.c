@@ -32,7 +32,7 @@ static void punch(const struct region *region, uint64_t start, uint64_t length,
 		return;
 	}
 	if (!stats->release_errors++)
-		say("cannot punch a hole in the guest's memory (%s): its memory stays; use -object memory-backend-memfd,share=on",
+		say("cannot give memory back (%s): the guest's has to be a file with holes, as of -object memory-backend-memfd",
 		    strerror(errno));
 }
 

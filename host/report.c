@@ -62,7 +62,7 @@ static void say_wire(struct balloon *b)
 	if (b->said_wire)
 		return;
 	b->said_wire = true;
-	say("the guest reports on the other wire: its aeration_virtio.wire= and --wire %s here have to agree",
+	say("the guest is on the other wire: its aeration_virtio.wire= and --wire %s here have to agree",
 	    b->wire == WIRE_SG ? "sg" : "hints");
 }
 

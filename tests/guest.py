@@ -6,7 +6,7 @@ import pathlib
 import tempfile
 
 from lab.qemu import Vm
-from lab.vhost_balloon import VhostBalloon
+from lab.vhost_balloon import Hintd, VhostBalloon
 
 SYSFS = "/sys/kernel/aeration"
 MIB = 1 << 20
@@ -18,6 +18,9 @@ SHARE = 0.95
 # register for good, also in a guest without a balloon driver: seen at the 2nd,
 # 6th, 11th and 14th sleep. The suite whose QEMU was not seen to do so:
 QEMU_THAT_SLEEPS = "6.1"
+
+# Older ones cannot be given a vhost-user device of any type.
+QEMU_THAT_TAKES_DAEMONS = "7.3"
 
 # Seconds to wait for what should be there within one or two.
 SOON = 60
@@ -80,17 +83,32 @@ def unload(vm):
 
 
 @contextlib.contextmanager
+def hintd_guest(kernel, name, hintd, *, cmdline="", extra=(), **more):
+    """A guest whose balloon device is `hintd`, a Hintd; yields the Vm."""
+    with Vm(kernel, f"{name}-{kernel}", qemu_of=QEMU_THAT_TAKES_DAEMONS,
+            balloon=False, share_memory=True,
+            cmdline=f"aeration_virtio.wire={hintd.wire} {cmdline}",
+            extra=[*hintd.qemu_args(id="hintd0"), *extra], **more) as vm:
+        yield vm
+
+
+@contextlib.contextmanager
+def hintd_at(wire, *more):
+    """A hintd at a socket of its own."""
+    with tempfile.TemporaryDirectory(prefix="aerhd-") as folder, \
+            Hintd(str(pathlib.Path(folder, "hd")), wire, more) as hintd:
+        yield hintd
+
+
+@contextlib.contextmanager
 def vhost_guest(kernel, name, *, wire="sg", features=None, vq_size=128,
                 cmdline="", balloon=False, **more):
-    """A guest whose balloon device is our daemon; yields (vm, device).
-
-    QEMU is the newest one of the lab: older ones have no such device.
-    """
+    """A guest whose balloon device is evild; yields (vm, device)."""
     with tempfile.TemporaryDirectory(prefix="aervb-") as folder, \
             VhostBalloon(str(pathlib.Path(folder, "vb")), wire=wire,
                          features=features) as device, \
-            Vm(kernel, f"{name}-{kernel}", qemu_of="7.3", balloon=balloon,
-               share_memory=True, cmdline=cmdline,
+            Vm(kernel, f"{name}-{kernel}", qemu_of=QEMU_THAT_TAKES_DAEMONS,
+               balloon=balloon, share_memory=True, cmdline=cmdline,
                extra=device.qemu_args(vq_size=vq_size, id="vhost0"),
                **more) as vm:
         yield vm, device

@@ -43,6 +43,12 @@ static bool set_role(const char *name)
 	return true;
 }
 
+static void set_target(struct balloon *b, const char *pages)
+{
+	b->config.num_pages = (uint32_t)strtoul(pages, NULL, 10);
+	b->config_changed = true;
+}
+
 static void show(struct balloon *b)
 {
 	/* Two objects: our own, a tab, and the statistics of any device. */
@@ -74,10 +80,9 @@ static void obey_line(struct balloon *b, char *line)
 		ok = set_role(value);
 	else if (!strcmp(line, "delay"))
 		evil.delay_ns = strtoull(value, NULL, 10) * NS_PER_MS;
-	else if (!strcmp(line, "target")) {
-		b->config.num_pages = (uint32_t)strtoul(value, NULL, 10);
-		b->config_changed = true;
-	} else
+	else if (!strcmp(line, "target"))
+		set_target(b, value);
+	else
 		ok = false;
 	puts(ok ? "ok" : "unknown");
 }

@@ -98,6 +98,10 @@ class Daemon:
         """The program's arguments."""
         raise NotImplementedError
 
+    def listens(self):
+        """Whether a front-end can connect, once the process is there."""
+        return os.path.exists(self.socket_path)
+
     def look(self):
         """Return the statistics as a dict."""
         raise NotImplementedError
@@ -111,7 +115,7 @@ class Daemon:
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 start_new_session=True)
         end = time.monotonic() + START_TIMEOUT
-        while not os.path.exists(self.socket_path):
+        while not self.listens():
             if self.process.poll() is not None or time.monotonic() > end:
                 raise LabError(f"{self.name} does not listen after "
                                f"{START_TIMEOUT} s; status "
@@ -194,6 +198,9 @@ class Hintd(Daemon):
     def arguments(self):
         return ["--socket", self.socket_path, "--wire", self.wire,
                 "--stats-file", self.stats_file, *self.more]
+
+    def listens(self):
+        return self.stats_file.exists()
 
     def look(self):
         return json.loads(self.stats_file.read_text(encoding="ascii"))

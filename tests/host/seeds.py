@@ -1,0 +1,148 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+"""Writes the fuzzers' seeds: inputs that get past the first checks.
+
+The formats are explained at the top of each fuzz_*.c.
+"""
+
+import pathlib
+import struct
+
+HERE = pathlib.Path(__file__).resolve().parent / "seeds"
+PAGE = 4096
+LOW = 16 * PAGE
+HIGH = 8 * PAGE
+HIGH_AT = 1 << 32
+USER = 0x7f0000000000
+NEXT, WRITE, INDIRECT = 1, 2, 4
+SG, HINTS = 0, 1
+
+
+def words(*values):
+    return struct.pack(f"<{len(values)}Q", *values)
+
+
+def desc(addr, length, flags, following=0):
+    return struct.pack("<QIHH", addr, length, flags, following)
+
+
+def ring(wire, table, heads, more=b"", order=3, base=0, count=None):
+    """A queue of 8 with its parts at 0, 0x400 and 0x800, `more` at 0x1000."""
+    setup = struct.pack("<BBHHHHH", wire, order, base, 0, 0x40, 0x80, 0)
+    count = len(heads) if count is None else count
+    avail = struct.pack("<HH", 0, (base + count) & 0xffff)
+    slots = [0] * (1 << order)
+    for step, head in enumerate(heads):
+        slots[(base + step) % len(slots)] = head
+    avail += struct.pack(f"<{len(slots)}H", *slots)
+    memory = b"".join(table).ljust(0x400, b"\0") + avail
+    return setup + memory.ljust(0x1000, b"\0") + more
+
+
+def message(request, payload=b"", kinds=(), flags=9):
+    data = struct.pack("<III", request, flags, len(payload)) + payload
+    packed = sum(kind << 2 * place for place, kind in enumerate(kinds))
+    return struct.pack("<BBH", len(data), len(kinds), packed) + data
+
+
+def state(index, number):
+    return struct.pack("<II", index, number)
+
+
+def region(guest, size, user, offset):
+    return struct.pack("<QQQQ", guest, size, user, offset)
+
+
+def table():
+    return message(5, struct.pack("<II", 2, 0) +
+                   region(0, LOW, USER, PAGE) +
+                   region(HIGH_AT, HIGH, USER + LOW, LOW + 2 * PAGE), (0, 0))
+
+
+def queue(index):
+    return b"".join((
+        message(8, state(index, 8)), message(10, state(index, 0)),
+        message(9, struct.pack("<IIQQQQ", index, 0, USER + index * PAGE,
+                               USER + index * PAGE + 0x800,
+                               USER + index * PAGE + 0x400, 0)),
+        message(12, struct.pack("<Q", index), (1,)),
+        message(13, struct.pack("<Q", index), (1,)),
+        message(14, struct.pack("<Q", index), (2,)),
+        message(18, state(index, 1))))
+
+
+START = b"".join((
+    message(1, flags=1), message(15, flags=1),
+    message(16, struct.pack("<Q", 0x229)), message(17, flags=1), message(3),
+    message(2, struct.pack("<Q", 0x170000032)), table()))
+CONFIG = struct.pack("<III", 0, 16, 0) + bytes(16)
+
+SEEDS = {
+    "words": {
+        "pages": words(0x1000, 0x2000, 0x5000, HIGH_AT, HIGH_AT + 0x1000),
+        "orders": words(0x4000 | 2, 0x8000 | 3, HIGH_AT | 3, 0x8000 | 2),
+        "overlap": words(0 | 4, 0x4000 | 2, 0x4000 | 2, 0x5000),
+        "refused": words(0x1000 | 1, 0xfff, 52, 51, LOW, HIGH_AT + HIGH,
+                         HIGH_AT - 0x1000, (1 << 63) | 51, 2**64 - 4096),
+    },
+    "ring": {
+        "sg": ring(SG, [desc(0x2000, 0x1000, WRITE | NEXT, 1),
+                        desc(HIGH_AT, 0x2000, WRITE)], [0]),
+        "sg-refused": ring(SG, [desc(0x2000, 0x1000, 0),
+                                desc(LOW, 0x1000, WRITE),
+                                desc(0x2001, 0x1000, WRITE)], [0, 1, 2]),
+        "hints": ring(HINTS, [desc(0x1000, 32, 0)], [0],
+                      words(0x4000 | 2, 0x8000, 0xfff, LOW)),
+        "hints-in-pieces": ring(HINTS, [desc(0x1000, 3, NEXT, 1),
+                                        desc(0x1003, 13, 0)], [0],
+                                words(0x4000 | 2, 0x8000)),
+        "hints-refused": ring(HINTS, [desc(0x1000, 264, 0),
+                                      desc(0x1000, 7, 0),
+                                      desc(0x1000, 8, WRITE),
+                                      desc(LOW - 4, 8, 0)], [0, 1, 2, 3]),
+        "indirect": ring(SG, [desc(0x1000, 32, INDIRECT)], [0],
+                         desc(0x4000, 0x1000, WRITE | NEXT, 1) +
+                         desc(0x8000, 0x1000, WRITE)),
+        "indirect-nested": ring(SG, [desc(0x1000, 16, INDIRECT)], [0],
+                                desc(0x1000, 16, INDIRECT)),
+        "loop": ring(SG, [desc(0x2000, 0x1000, WRITE | NEXT, 0)], [0]),
+        "indirect-loop": ring(SG, [desc(0x1000, 16, INDIRECT)], [0],
+                              desc(0x4000, 0x1000, WRITE | NEXT, 0)),
+        "wrap": ring(SG, [desc(0x2000, 0x1000, WRITE)] * 8, range(4),
+                     base=0xfffe),
+        "full": ring(SG, [desc(0x1000 * step, 0x1000, WRITE)
+                          for step in range(2, 10)], range(8)),
+        "too-many": ring(SG, [desc(0x2000, 0x1000, WRITE)], [0], count=9),
+        "bad-head": ring(SG, [desc(0x2000, 0x1000, WRITE)], [8]),
+    },
+    "message": {
+        "start": START + b"".join(queue(index) for index in range(4)),
+        "stop": START + queue(3) + message(11, state(3, 0)) + queue(3),
+        "new-table": START + queue(3) + table() + message(
+            5, struct.pack("<II", 1, 0) + region(
+                HIGH_AT, HIGH, USER + LOW, LOW + 2 * PAGE), (0,)),
+        "config": START + message(24, CONFIG, flags=1) + message(25, CONFIG),
+        "channel": START + message(21, kinds=(2,)) + message(4),
+        "wrong-fds": message(5, struct.pack("<II", 2, 0) +
+                             region(0, PAGE, USER, 0) +
+                             region(PAGE, PAGE, USER + PAGE, 0), (1, 2)) +
+                     message(5, struct.pack("<II", 1, 0) +
+                             region(0, PAGE, USER, 0), (3,)) +
+                     message(3, kinds=(0, 1, 2, 3, 0, 1)),
+        "unknown": message(4000) + message(26) + message(0, b"12345678"),
+        "cut": START[:-7],
+    },
+}
+
+
+def main():
+    """Write them all."""
+    for fuzzer, seeds in SEEDS.items():
+        folder = HERE / fuzzer
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in seeds.items():
+            (folder / name).write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()

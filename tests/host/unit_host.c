@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The daemon's parts one by one: words, runs, memory, rings, huge pages. */
+#include <endian.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "../unit/ktap.h"
+#include "bench.h"
+#include "release.h"
+
+static void every_order(void)
+{
+	uint64_t order, start, length;
+
+	for (order = 0; order <= WORD_ORDER_MASK; order++) {
+		if (order > WORD_ORDER_MAX) {
+			EXPECT_EQ(word_decode(order, &start, &length),
+				  REFUSAL_ORDER);
+			EXPECT_EQ(length, 0);
+			continue;
+		}
+		EXPECT_EQ(word_decode(order, &start, &length), REFUSAL_NONE);
+		EXPECT_EQ(length, WORD_UNIT << order);
+		if (order < WORD_ORDER_MAX)
+			EXPECT_EQ(word_decode((WORD_UNIT << order) | (order + 1),
+					      &start, &length),
+				  REFUSAL_MISALIGNED);
+	}
+}
+
+static void random_runs_merge(void)
+{
+	enum { SPACE = 512, TURNS = 300 };
+	bool is[SPACE], got[SPACE];
+	struct runs *runs = malloc(sizeof(*runs));
+	unsigned int turn, i, at, len;
+	uint64_t bytes, want;
+
+	for (turn = 0; turn < TURNS; turn++) {
+		memset(is, 0, sizeof(is));
+		memset(got, 0, sizeof(got));
+		runs->nr = 0;
+		for (i = 0; i < turn % 40; i++) {
+			at = (unsigned int)(ktap_random() % SPACE);
+			len = 1 + (unsigned int)(ktap_random() % 20);
+			if (at + len > SPACE)
+				continue;
+			runs_add(runs, at, len);
+			memset(is + at, 1, len);
+		}
+		bytes = runs_merge(runs);
+		for (i = 0; i < runs->nr; i++) {
+			memset(got + runs->run[i].start, 1,
+			       runs->run[i].length);
+			if (i)
+				EXPECT(runs->run[i].start >
+				       runs->run[i - 1].start +
+				       runs->run[i - 1].length);
+		}
+		for (i = 0, want = 0; i < SPACE; i++)
+			want += is[i];
+		EXPECT(!memcmp(is, got, sizeof(is)));
+		EXPECT_EQ(bytes, want);
+	}
+	free(runs);
+}
+
+/* Whether reading a byte ends the program. */
+static bool faults(const volatile uint8_t *at)
+{
+	int status;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		signal(SIGSEGV, SIG_DFL);
+		signal(SIGBUS, SIG_DFL);
+		(void)*at;
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV;
+}
+
+static void memory_lies_between_guards(void)
+{
+	struct bench *t = bench(WIRE_HINTS);
+	unsigned int i;
+
+	bench_add_memory(t);
+	for (i = 0; i < t->b.mem.nr; i++) {
+		const struct region *r = &t->b.mem.region[i];
+
+		EXPECT(!faults(r->map));
+		EXPECT(!faults(r->map + r->size - 1));
+		EXPECT(faults(r->map - 1));
+		EXPECT(faults(r->map - r->page));
+		EXPECT(faults(r->map + r->size));
+		EXPECT(faults(r->map + r->size + r->page - 1));
+	}
+}
+
+static void addresses_end_where_memory_does(void)
+{
+	struct bench *t = bench(WIRE_HINTS);
+	const struct memory *mem = &t->b.mem;
+	uint8_t byte[2];
+
+	bench_add_memory(t);
+	EXPECT(memory_covers(mem, 0, BENCH_LOW));
+	EXPECT(!memory_covers(mem, 0, BENCH_LOW + 1));
+	EXPECT(!memory_covers(mem, BENCH_LOW, 1));
+	EXPECT(!memory_covers(mem, BENCH_HIGH_AT - 1, 2));
+	EXPECT(!memory_covers(mem, UINT64_MAX, 2));
+	EXPECT(!memory_covers(mem, 0, UINT64_MAX));
+	EXPECT(memory_read(mem, BENCH_LOW - 1, byte, 1));
+	EXPECT(!memory_read(mem, BENCH_LOW - 1, byte, 2));
+	EXPECT(memory_at(mem, BENCH_USER, BENCH_LOW));
+	EXPECT(!memory_at(mem, BENCH_USER, BENCH_LOW + 1));
+	EXPECT(!memory_at(mem, BENCH_USER - 1, 1));
+	EXPECT(!memory_at(mem, UINT64_MAX, 2));
+}
+
+static void parts_of_huge_pages_stay(void)
+{
+	struct bench *t = bench(WIRE_HINTS);
+	uint64_t huge = 4 * BENCH_PAGE;
+
+	bench_add_memory(t);
+	/* As if the file were made of pages of 16 KiB. */
+	t->b.mem.region[0].page = huge;
+	runs_add(&t->b.runs, BENCH_PAGE, 2 * BENCH_PAGE);
+	runs_add(&t->b.runs, huge, huge + BENCH_PAGE);
+	runs_add(&t->b.runs, 3 * huge - BENCH_PAGE, BENCH_PAGE);
+	balloon_release(&t->b);
+	EXPECT_EQ(t->b.stats.bytes_released, huge);
+	EXPECT_EQ(t->b.stats.bytes_partial, 4 * BENCH_PAGE);
+	EXPECT_EQ(t->b.stats.punches, 1);
+	EXPECT(!bench_is_zero(t->low + BENCH_PAGE, BENCH_PAGE));
+	EXPECT(bench_is_zero(t->low + huge, huge));
+	EXPECT(!bench_is_zero(t->low + 2 * huge, BENCH_PAGE));
+	t->b.mem.region[0].page = BENCH_PAGE;
+}
+
+struct desc {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t flags;
+	uint16_t next;
+};
+
+#define AVAIL_AT	BENCH_PAGE
+#define USED_AT		(2 * BENCH_PAGE)
+
+/* A queue of 8 whose one buffer begins with descriptor 0. */
+static struct queue *one_buffer(struct bench *t, const struct desc *desc,
+				size_t nr)
+{
+	bench_add_memory(t);
+	memset(t->low, 0, 3 * BENCH_PAGE);
+	memcpy(t->low, desc, nr * sizeof(*desc));
+	t->low[AVAIL_AT + 2] = 1;
+	return bench_queue(t, 8, 0, 0, AVAIL_AT, USED_AT);
+}
+
+enum { NEXT = 1, WRITE = 2, INDIRECT = 4 };
+
+/* What a queue of one chain comes to: blocks released, or broken. */
+static void expect_chain(const struct desc *desc, size_t nr, bool broken,
+			 uint64_t blocks)
+{
+	struct bench *t = bench(WIRE_SG);
+	struct queue *q = one_buffer(t, desc, nr);
+
+	EXPECT(q);
+	honest.serve(&t->b, q);
+	EXPECT_EQ(q->state, broken ? QUEUE_BROKEN : QUEUE_STARTED);
+	EXPECT_EQ(t->b.stats.blocks, blocks);
+	EXPECT_EQ(t->b.stats.buffers, !broken);
+	EXPECT_EQ(t->low[USED_AT + 2], !broken);
+	bench_check(t);
+}
+
+#define BLOCK	(4 * BENCH_PAGE), BENCH_PAGE
+#define TABLE	(3 * BENCH_PAGE)
+
+static void chains(void)
+{
+	expect_chain((struct desc[]){ { BLOCK, WRITE, 0 } }, 1, false, 1);
+	expect_chain((struct desc[]){ { BLOCK, WRITE | NEXT, 1 },
+				      { BLOCK, WRITE, 0 } }, 2, false, 2);
+	/* a loop of one, a loop of two, out of the table */
+	expect_chain((struct desc[]){ { BLOCK, WRITE | NEXT, 0 } }, 1, true, 0);
+	expect_chain((struct desc[]){ { BLOCK, WRITE | NEXT, 1 },
+				      { BLOCK, WRITE | NEXT, 0 } }, 2, true, 0);
+	expect_chain((struct desc[]){ { BLOCK, WRITE | NEXT, 8 } }, 1, true, 0);
+	expect_chain((struct desc[]){ { BLOCK, WRITE | NEXT, 65535 } }, 1, true,
+		     0);
+	/* indirect tables: of no size, cut, outside RAM, with a next one */
+	expect_chain((struct desc[]){ { TABLE, 0, INDIRECT, 0 } }, 1, true, 0);
+	expect_chain((struct desc[]){ { TABLE, 17, INDIRECT, 0 } }, 1, true, 0);
+	expect_chain((struct desc[]){ { BENCH_LOW, 16, INDIRECT, 0 } }, 1, true,
+		     0);
+	expect_chain((struct desc[]){ { BENCH_LOW - 8, 16, INDIRECT, 0 } }, 1,
+		     true, 0);
+	expect_chain((struct desc[]){ { UINT64_MAX - 15, 32, INDIRECT, 0 } }, 1,
+		     true, 0);
+	expect_chain((struct desc[]){ { TABLE, 16, INDIRECT | NEXT, 1 },
+				      { BLOCK, WRITE, 0 } }, 2, true, 0);
+}
+
+/* Tables that point to themselves, and chains longer than any may be. */
+static void indirect_loops(void)
+{
+	struct bench *t = bench(WIRE_SG);
+	struct desc direct = { TABLE, 16, INDIRECT, 0 };
+	struct desc inner = { TABLE, 16, INDIRECT, 0 };
+	struct queue *q = one_buffer(t, &direct, 1);
+
+	memcpy(t->low + TABLE, &inner, sizeof(inner));
+	honest.serve(&t->b, q);
+	EXPECT_EQ(q->state, QUEUE_BROKEN);
+
+	t = bench(WIRE_SG);
+	q = one_buffer(t, &direct, 1);
+	inner = (struct desc){ BLOCK, WRITE | NEXT, 0 };
+	memcpy(t->low + TABLE, &inner, sizeof(inner));
+	honest.serve(&t->b, q);
+	EXPECT_EQ(q->state, QUEUE_BROKEN);
+	EXPECT_EQ(t->b.stats.blocks, 0);
+}
+
+static void indices_wrap(void)
+{
+	struct bench *t = bench(WIRE_SG);
+	struct desc desc = { BLOCK, WRITE, 0 };
+	struct queue *q;
+
+	one_buffer(t, &desc, 1);
+	t->low[AVAIL_AT + 2] = 0;
+	t->low[AVAIL_AT + 3] = 0;
+	memset(t->low + USED_AT + 2, 0xff, 2);
+	q = bench_queue(t, 8, 0xffff, 0, AVAIL_AT, USED_AT);
+	honest.serve(&t->b, q);
+	EXPECT_EQ(t->b.stats.buffers, 1);
+	EXPECT_EQ(t->low[USED_AT + 2] | t->low[USED_AT + 3], 0);
+	EXPECT_EQ(q->ring.last_avail, 0);
+	honest.serve(&t->b, q);
+	EXPECT_EQ(t->b.stats.buffers, 1);
+}
+
+static void too_many_buffers(void)
+{
+	struct bench *t = bench(WIRE_SG);
+	struct desc desc = { BLOCK, WRITE, 0 };
+	struct queue *q = one_buffer(t, &desc, 1);
+
+	t->low[AVAIL_AT + 2] = 9;
+	honest.serve(&t->b, q);
+	EXPECT_EQ(q->state, QUEUE_BROKEN);
+	EXPECT_EQ(t->b.stats.seen, 0);
+}
+
+int main(void)
+{
+	RUN(every_order);
+	RUN(random_runs_merge);
+	RUN(memory_lies_between_guards);
+	RUN(addresses_end_where_memory_does);
+	RUN(parts_of_huge_pages_stay);
+	RUN(chains);
+	RUN(indirect_loops);
+	RUN(indices_wrap);
+	RUN(too_many_buffers);
+	return ktap_end();
+}

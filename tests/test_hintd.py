@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0
+"""hintd as the balloon device of an unmodified QEMU.
+
+The judge is outside: blocks of the file that the guest's memory is, and QEMU's
+resident set.
+"""
+
+import pytest
+
+import guest
+from guest import MIB, SHARE
+
+HELD_MIB = 1024
+HOTPLUG_MIB = 512
+
+
+def running(vm):
+    """Load the driver and wait until it runs."""
+    vm.run("modprobe aeration_virtio")
+    guest.wait_value(vm, "state", "running")
+
+
+def gives_back(vm, hintd):
+    """What a process frees leaves the host; return (MiB told, MiB released)."""
+    job = guest.hold(vm, HELD_MIB)
+    backed, resident = hintd.guest_bytes(), vm.rss()
+    assert backed > HELD_MIB * MIB
+    start = hintd.snapshot()
+    guest.free_held(vm, job)
+    wanted = SHARE * HELD_MIB * MIB
+    vm.wait_until(lambda: hintd.guest_bytes() <= backed - wanted and
+                  vm.rss() <= resident - wanted,
+                  f"{SHARE:.0%} of {HELD_MIB} MiB to leave the host",
+                  guest.SOON)
+    guest.end_held(vm, job)
+    end = hintd.wait_for(
+        lambda stats: stats.bytes_released >= start["bytes_released"] + wanted,
+        guest.SOON, "the statistics to say so")
+    return [(end[name] - start[name]) // MIB
+            for name in ("bytes_told", "bytes_released")]
+
+
+def clean(hintd):
+    """Nothing was refused; return the statistics."""
+    stats = hintd.snapshot()
+    assert not stats["refused"] and not stats["violations"]
+    assert not stats["ring_errors"] and not stats["messages_refused"]
+    assert not stats["release_errors"] and not stats["bytes_partial"]
+    return stats
+
+
+@pytest.mark.parametrize("wire", ["hints", "sg"])
+def test_memory_leaves(image, kernel, wire):
+    """A cell of the matrix: QEMU 11.1 with hintd, on one wire."""
+    with guest.hintd_at(wire) as hintd, \
+            guest.hintd_guest(kernel, f"hintd-{wire}", hintd) as vm:
+        running(vm)
+        told, released = gives_back(vm, hintd)
+        print(f"{kernel} {wire}: {released} MiB released of {told} told")
+        assert released <= told
+        stats = clean(hintd)
+        assert stats["max_descriptors"] == (32 if wire == "sg" else 1)
+        assert not stats["indirect"]
+        assert stats["guest"]["total_memory"] > HELD_MIB * MIB
+        guest.unload(vm)
+
+
+def test_life(image):
+    """The driver comes and goes, the guest is paused and reboots."""
+    with guest.hintd_at("hints") as hintd, \
+            guest.hintd_guest("6.12", "hintd-life", hintd) as vm:
+        for _ in range(2):
+            running(vm)
+            gives_back(vm, hintd)
+            guest.unload(vm)
+        running(vm)
+        vm.qmp("stop")
+        vm.qmp("cont")
+        gives_back(vm, hintd)
+
+        starts = hintd.snapshot()["starts"]
+        vm.qmp("set-action", reboot="reset")
+        vm.channel.socket.sendall(b"again reboot -f\n")
+        vm.wait_ready()
+        running(vm)
+        gives_back(vm, hintd)
+        assert clean(hintd)["starts"] > starts
+        assert hintd.snapshot()["connections"] == 1
+        guest.unload(vm)
+
+
+def test_integrity(image):
+    """No word of the guest's memory is wrong while batches fly as words."""
+    with guest.hintd_at("hints") as hintd, \
+            guest.hintd_guest("6.12", "hintd-integrity", hintd) as vm:
+        out = vm.run("/opt/aeration/integrity.sh virtio", timeout=300).out
+        assert "not ok" not in out and "no word wrong" in out
+        assert clean(hintd)["buffers"] > 200
+
+
+def test_stock_driver(image):
+    """The kernel's own driver: free page reporting, and inflating."""
+    inflate_mib = 256
+    with guest.hintd_at("sg", "--balloon", str(inflate_mib)) as hintd, \
+            guest.hintd_guest("6.1", "hintd-stock", hintd) as vm:
+        vm.run("modprobe virtio_balloon")
+        hintd.wait_for(lambda stats: stats.buffers and stats.inflated ==
+                       inflate_mib * 256, guest.SOON,
+                       "reports, and the balloon to be full")
+        backed = hintd.guest_bytes()
+        vm.run("rmmod virtio_balloon")
+        assert clean(hintd)["deflated"] >= inflate_mib * 256
+        assert backed < (vm.mem_mib - inflate_mib) * MIB
+
+
+def test_one_after_the_other(image):
+    """The daemon outlives a QEMU, and is the device of the next one."""
+    with guest.hintd_at("hints") as hintd:
+        for number in (1, 2):
+            with guest.hintd_guest("6.1", f"hintd-qemu{number}", hintd) as vm:
+                running(vm)
+                gives_back(vm, hintd)
+                assert clean(hintd)["connections"] == number
+        hintd.wait_for(lambda stats: stats.stops == 2, guest.SOON,
+                       "the second QEMU to be gone")
+        assert not hintd.guest_bytes()
+
+
+def test_memory_is_plugged(image):
+    """A memory table that grows while batches fly."""
+    with guest.hintd_at("hints") as hintd, guest.hintd_guest(
+            "6.12", "hintd-plug", hintd, mem_mib=1024,
+            extra=["-m", "1024M,slots=1,maxmem=4G"]) as vm:
+        running(vm)
+        load = vm.start("exec /opt/aeration/memwork churn 256 600")
+        vm.qmp("object-add", {"qom-type": "memory-backend-memfd", "id": "more",
+                              "size": HOTPLUG_MIB * MIB, "share": True})
+        vm.qmp("device_add", {"driver": "pc-dimm", "memdev": "more",
+                              "id": "dimm0"})
+        vm.wait_until(lambda: int(vm.run(
+            "for m in /sys/devices/system/memory/memory*/state; do "
+            "grep -q offline $m && echo online_movable > $m; done; "
+            "awk '/^MemTotal:/ { print $2 }' /proc/meminfo").out) >
+                      vm.mem_mib * 1024, "the guest to use the new memory",
+                      guest.SOON)
+        load.kill()
+        gives_back(vm, hintd)
+        clean(hintd)
+        guest.unload(vm)
