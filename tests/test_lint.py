@@ -13,13 +13,16 @@ TIMEOUT = 600	# seconds for one tool over the whole tree
 # kernel's page flag functions are camel case.
 CHECKPATCH = ["--no-tree", "--strict", "--terse", "--show-types"]
 IGNORE = {
+    # In user space these are the names that there are.
+    "host/": "PREFER_KERNEL_TYPES,ARRAY_SIZE,BIT_MACRO,CAMELCASE,"
+             "PREFER_DEFINED_ATTRIBUTE_MACRO,REPEATED_WORD,LONG_LINE_STRING",
     "core/hold.c": "CAMELCASE",
     "compat.h": "LINUX_VERSION_CODE,CONSTANT_COMPARISON,AVOID_EXTERNS",
     "trace/events/aeration.h": "PARENTHESIS_ALIGNMENT,OPEN_ENDED_LINE",
 }
 
 # Code of the product: its rules are the kernel's.
-PRODUCT = ("core/", "backends/", "include/", "tests/faults/")
+PRODUCT = ("core/", "backends/", "host/", "include/", "tests/faults/")
 
 
 def tracked(*suffixes):
@@ -58,7 +61,8 @@ def test_checkpatch():
     said = []
     for name in names:
         said += checkpatch(name, next(
-            (types for end, types in IGNORE.items() if name.endswith(end)), ""))
+            (types for where, types in IGNORE.items()
+             if name.endswith(where) or name.startswith(where)), ""))
     assert not said, "\n".join(said)
 
 

@@ -8,15 +8,22 @@
 ##   make modules KDIR=DIR    build them against the kernel headers in DIR
 ##   make modules_install     install them; root; INSTALL_MOD_PATH=DIR for a tree
 ##
+## For a host:
+##   make hintd               build build/host/hintd, a balloon device for QEMU
+##   make hintd_install       install it and its manual; PREFIX=/usr/local
+##
 ## On a development machine (Debian, amd64):
 ##   make demo                show how fast freed memory is back with the host,
 ##                            beside the stock driver; results in build/results
 ##       KERNEL=6.12            in a guest with this kernel (default 6.1)
 ##       MIB=1000               free this much (default 1500)
+##       HOST=hintd             over hintd, beside QEMU's own device
 ##   make check               run all tests; the last line is the verdict
 ##       KERNEL="6.1 6.12"      boot these kernels only
 ##       TESTS=tests/test_lab.py  run these only; several, or FILE::TEST, may be
 ##       JOBS=1                 tests beside each other (default 2)
+##   make fuzz                feed hostile input to hintd's parts
+##       SECONDS=300            for so long each (default 300)
 ##   make setup               install packages, make build roots, get kernels
 ##   make image               build the guest image of the tests
 ##   make clean               remove what was built, and the logs of tests
@@ -34,7 +41,8 @@ TESTS ?= tests
 # this one. Only this Python has the pytest that setup.sh installs.
 PLAIN_ENV := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES \
 	     -u MAKE_TERMOUT -u MAKE_TERMERR -u KDIR -u KVER -u KERNEL -u MIB \
-	     -u TESTS -u JOBS PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=tests
+	     -u TESTS -u JOBS -u HOST -u SECONDS PYTHONDONTWRITEBYTECODE=1 \
+	     PYTHONPATH=tests
 PYTHON := $(PLAIN_ENV) /usr/bin/python3
 KERNEL_OPTIONS := $(foreach one,$(KERNEL),--kernel $(one))
 
@@ -45,6 +53,19 @@ modules modules_install:
 	  echo "No kernel headers at $(KDIR): install linux-headers-$(KVER), or give others with KDIR=" >&2; \
 	  exit 1; }
 	$(MAKE) -C "$(KDIR)" M="$(TOP)" $@
+
+hintd:
+	@$(MAKE) --no-print-directory -C "$(TOP)/host" \
+	  OUTPUT="$(TOP)/build/host" hintd
+
+hintd_install:
+	@$(MAKE) --no-print-directory -C "$(TOP)/host" \
+	  OUTPUT="$(TOP)/build/host" install
+
+# Each fuzzer after the other; what it finds out is kept for the next time.
+fuzz: packages
+	@$(MAKE) --no-print-directory -C "$(TOP)/tests/host" \
+	  OUTPUT="$(TOP)/build/fuzz" fuzz
 
 help:
 	@sed -n 's/^##\( \|$$\)//p' "$(TOP)/tools/targets.mk"
@@ -61,7 +82,8 @@ image: setup
 
 demo: packages
 	@cd "$(TOP)" && exec $(PYTHON) tools/demo.py \
-	  $(if $(KERNEL),--kernel "$(KERNEL)") $(if $(MIB),--mib "$(MIB)")
+	  $(if $(KERNEL),--kernel "$(KERNEL)") $(if $(MIB),--mib "$(MIB)") \
+	  $(if $(HOST),--host "$(HOST)")
 
 # Each test boots a guest of its own, so they can run beside each other.
 check: image
@@ -79,5 +101,5 @@ clean:
 clean-cache:
 	@cd "$(TOP)" && exec $(PYTHON) -m lab clean-cache
 
-.PHONY: modules modules_install help packages setup image demo check clean \
-	clean-cache
+.PHONY: modules modules_install hintd hintd_install fuzz help packages setup \
+	image demo check clean clean-cache

@@ -6,10 +6,10 @@ set -eu
 
 # What each is for: mmdebstrap and the keyring make build roots, uidmap lets a
 # user make them, zstd unpacks modules, xdist runs tests beside each other,
-# gnuplot draws, the rest runs tests.
-PACKAGES="make gcc libc6-dev git perl tar python3 python3-pytest
-	python3-pytest-xdist mmdebstrap debian-archive-keyring uidmap zstd sparse
-	shellcheck gnuplot-nox"
+# gnuplot draws, clang and its run-time library build fuzzers, the rest runs tests.
+PACKAGES="make gcc clang libclang-rt-dev libc6-dev git perl tar python3
+	python3-pytest python3-pytest-xdist mmdebstrap debian-archive-keyring
+	uidmap zstd sparse shellcheck gnuplot-nox"
 
 RETRIES=3
 RETRY_PAUSE=10	# seconds
