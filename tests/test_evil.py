@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A device that is silent, slow or lying cannot hang or corrupt the guest.
+
+The device is evild, the twin of hintd; it changes its ways while the guest runs.
+What each mode does is said in host/evil/evil.h. A device that asks for a reset
+(DEVICE_NEEDS_RESET) is not among them: the bit is QEMU's to set, and QEMU does
+not set it for what a vhost-user daemon says.
+"""
+
+import re
+
+import guest
+from guest import MIB
+
+TIMEOUT_MS = 3000
+
+# What the virtio ring itself says of an answer to a question never asked.
+RING_COMPLAINT = r"id \d+ is not a head!"
+
+
+def running(vm):
+    """Load the backend with a short timeout, and wait until it runs."""
+    vm.run(f"modprobe aeration_virtio timeout_ms={TIMEOUT_MS}")
+    guest.wait_value(vm, "state", "running")
+    vm.run(f"echo 0 > {guest.SYSFS}/window_ms")
+
+
+def rebind(vm):
+    """Bind the driver to the device again, as its log line advises."""
+    place = "/sys/bus/virtio/drivers/aeration_virtio"
+    vm.run(f"d=$(basename $(ls -d {place}/virtio*)); "
+           f"echo $d > {place}/unbind; echo $d > {place}/bind")
+    guest.wait_value(vm, "state", "running")
+
+
+def make_batches(vm):
+    """Start a load that keeps freeing memory; return the job."""
+    return vm.start("exec /opt/aeration/memwork churn 512 600")
+
+
+def check_memory(vm):
+    """Start a load that also checks every word it owns; return the job."""
+    return vm.start("exec /opt/aeration/integrity 1000000 900 512 2048")
+
+
+def end_checked(vm, load):
+    """End the load, and fail unless all it has seen was right."""
+    vm.run("kill $(pidof integrity)")
+    load.wait(120)
+    found = re.findall(r"(\d+) words checked, (\d+) wrong", load.output())
+    assert len(found) == 2
+    assert all(int(checked) and not int(wrong) for checked, wrong in found)
+
+
+def end_load(vm, load):
+    """Kill the load, and wait until its memory is free."""
+    load.kill()
+    vm.wait_until(lambda: vm.run("pidof memwork", check=False).rc,
+                  "the load to be gone", guest.SOON)
+
+
+def expect_failed(vm, why):
+    """The backend has failed, says why, and holds nothing."""
+    guest.wait_value(vm, "state", "failed")
+    assert why in guest.value(vm, "why/virtio")
+    assert guest.stat(vm, "in_flight_bytes") == 0
+    assert guest.value(vm, "hold/quarantined") == "0"
+    guest.said(vm, why)
+
+
+def works(vm, device):
+    """Batches get through, and the device has seen nothing odd."""
+    device.mode = "normal"
+    before = device.snapshot()["buffers"]
+    device.wait_for(lambda stats: stats.buffers > before, guest.SOON,
+                    "batches to be answered")
+
+
+# A mode that cannot be survived by the batch, and what the driver says then.
+FATAL = {
+    "silent": f"did not answer within {TIMEOUT_MS} ms",
+    "wrong-id": "queue is broken",
+    "twice": "queue is broken",
+    "absurd-idx": "queue is broken",
+}
+
+
+def test_lying_device(image, kernel):
+    """Silent, wrong, double, absurd: each survived and named, memory intact."""
+    # The answers do not depend on the wire: each kernel has one.
+    wire = "sg" if kernel == "6.1" else "hints"
+    with guest.vhost_guest(kernel, f"lies-{wire}", wire=wire,
+                           cmdline=f"aeration_virtio.wire={wire}",
+                           allow=[RING_COMPLAINT]) as (vm, device):
+        guest.touch_and_free(vm)
+        before = guest.free_kib(vm)
+        running(vm)
+        load = check_memory(vm)
+        works(vm, device)
+        for mode, why in FATAL.items():
+            device.mode = mode
+            expect_failed(vm, why)
+            device.mode = "normal"
+            rebind(vm)
+            works(vm, device)
+        guest.said(vm, f"no answer to a batch for {TIMEOUT_MS // 10} ms")
+        assert guest.stat(vm, "timeouts") == 1
+
+        device.mode = "absurd-len"
+        vm.wait_until(lambda: "claims to have written" in vm.kernel_log(),
+                      "an absurd length to be named", guest.SOON)
+        assert guest.value(vm, "state") == "running"
+
+        device.mode = "no-work-irq"
+        empty = device.snapshot()["empty_irqs"]
+        device.wait_for(lambda stats: stats.empty_irqs > empty + 50,
+                        guest.SOON, "interrupts without work")
+        works(vm, device)
+
+        device.delay_s = 0.1
+        device.mode = "config-storm"
+        now = device.snapshot()
+        device.wait_for(lambda stats: stats.storms > now["storms"] + 50 and
+                        stats.buffers > now["buffers"] + 5, guest.SOON,
+                        "batches answered while the configuration changes")
+        assert vm.kernel_log().count("asks for 1 pages by balloon") == 1
+        works(vm, device)
+        assert guest.value(vm, "state") == "running"
+
+        end_checked(vm, load)
+        guest.unload(vm)
+        assert not device.snapshot()["violations"]
+        assert guest.free_kib(vm) > before - 4096
+
+
+def test_device_that_disappears(image, kernel):
+    """The daemon closes its connection with a batch in flight."""
+    with guest.vhost_guest(kernel, "gone") as (vm, device):
+        guest.touch_and_free(vm)
+        before = guest.free_kib(vm)
+        running(vm)
+        load = check_memory(vm)
+        works(vm, device)
+        device.mode = "die"
+        expect_failed(vm, f"did not answer within {TIMEOUT_MS} ms")
+        end_checked(vm, load)
+        guest.unload(vm)
+        assert guest.free_kib(vm) > before - 4096
+
+
+def test_device_that_frees_too_late(image):
+    """It says that it is done with memory, and takes it when that is in use.
+
+    No guest can notice. What is lost is what the host took, zeros are in its
+    place; the guest lives, and its memory is intact once the host behaves.
+    """
+    with guest.vhost_guest("6.12", "late") as (vm, device):
+        running(vm)
+        works(vm, device)
+        device.delay_s = 0.3
+        device.mode = "early"
+        load = check_memory(vm)
+        vm.wait_until(lambda: not load.running(), "memory to be lost", 120)
+        lost = re.findall(r"is ([0-9a-f]{16}), should be ([0-9a-f]{16})",
+                          load.output())
+        assert lost and all(int(found, 16) == 0 for found, _ in lost)
+        assert device.snapshot()["late_bytes"]
+
+        works(vm, device)
+        load = check_memory(vm)
+        now = device.snapshot()["buffers"]
+        device.wait_for(lambda stats: stats.buffers > now + 10, guest.SOON,
+                        "batches that are answered well")
+        end_checked(vm, load)
+        guest.unload(vm)
+
+
+def test_gone_while_in_flight(image, kernel):
+    """A silent device with a batch: unbind, unload and removal do not wait."""
+    with guest.vhost_guest(kernel, "in-flight") as (vm, device):
+        guest.touch_and_free(vm)
+        before = guest.free_kib(vm)
+        for command in (
+                "d=$(basename $(ls -d /sys/bus/virtio/drivers/"
+                "aeration_virtio/virtio*)); "
+                "echo $d > /sys/bus/virtio/drivers/aeration_virtio/unbind",
+                "rmmod aeration_virtio",
+                "echo 1 > $(dirname $(readlink -f $(ls -d /sys/bus/virtio/"
+                "drivers/aeration_virtio/virtio*)))/remove"):
+            device.mode = "normal"
+            vm.run("modprobe aeration_virtio timeout_ms=86400000")
+            guest.wait_value(vm, "state", "running")
+            device.mode = "silent"
+            vm.run(f"echo 0 > {guest.SYSFS}/window_ms")
+            load = make_batches(vm)
+            vm.wait_until(lambda: guest.stat(vm, "in_flight_bytes"),
+                          "a batch in flight", guest.SOON)
+            vm.run(command, timeout=guest.SOON)
+            assert guest.value(vm, "state") == "off"
+            assert guest.stat(vm, "in_flight_bytes") == 0
+            end_load(vm, load)
+            guest.unload(vm)
+        assert device.snapshot()["dropped"] == 3
+        assert guest.free_kib(vm) > before - 4096
+
+
+def test_out_of_memory_while_in_flight(image, kernel):
+    """A guest that runs out of memory gets back what a silent device has."""
+    with guest.vhost_guest(kernel, "oom", mem_mib=512) as (vm, device):
+        device.mode = "silent"
+        vm.run("modprobe aeration_virtio timeout_ms=86400000")
+        vm.run(f"echo 0 > {guest.SYSFS}/window_ms")
+        in_flight = vm.wait_until(lambda: guest.stat(vm, "in_flight_bytes"),
+                                  "a batch in flight", guest.SOON)
+        left = int(vm.run("awk '/^MemFree:/ { print $2 }' /proc/meminfo").out)
+        job = guest.hold(vm, left // 1024 + in_flight // MIB // 2)
+        expect_failed(vm, "kept memory that the guest had run out of")
+        assert "Out of memory" not in vm.kernel_log()
+        guest.free_held(vm, job)
+        guest.end_held(vm, job)
+        guest.unload(vm)
+
+
+def test_none_while_in_flight(image):
+    """Switched off at run time with a batch in flight: its answer is awaited."""
+    with guest.vhost_guest("6.12", "none-in-flight") as (vm, device):
+        running(vm)
+        device.delay_s = 1.5
+        device.mode = "hold"
+        load = make_batches(vm)
+        vm.wait_until(lambda: guest.stat(vm, "in_flight_bytes"),
+                      "a batch in flight", guest.SOON)
+        vm.run("echo none > /sys/module/aeration/parameters/backend")
+        assert guest.value(vm, "state") == "off"
+        assert guest.stat(vm, "in_flight_bytes") == 0
+        assert guest.stat(vm, "timeouts") == 0
+        end_load(vm, load)
+        device.mode = "normal"
+        guest.unload(vm)
+
+
+def test_suspend_with_a_slow_device(image):
+    """Suspend waits for the batch in flight, and reporting goes on after it.
+
+    Everything is frozen and brought back but the machine itself, which in the
+    QEMU that this device needs does not sleep reliably.
+    """
+    with guest.vhost_guest("6.1", "slow-suspend") as (vm, device):
+        vm.run("modprobe aeration_virtio")
+        guest.wait_value(vm, "state", "running")
+        vm.run(f"echo 0 > {guest.SYSFS}/window_ms")
+        vm.run("echo devices > /sys/power/pm_test")
+        device.delay_s = 1.0
+        device.mode = "hold"
+        load = make_batches(vm)
+        vm.wait_until(lambda: guest.stat(vm, "in_flight_bytes"),
+                      "a batch in flight", guest.SOON)
+        stops = device.snapshot()["stops"]
+        vm.start("echo mem > /sys/power/state")
+        vm.wait_until(lambda: "PM: suspend exit" in vm.console(),
+                      "the guest to be back", guest.SOON)
+        assert device.snapshot()["stops"] == stops + 1
+        works(vm, device)
+        assert guest.value(vm, "state") == "running"
+        end_load(vm, load)
+        guest.unload(vm)
