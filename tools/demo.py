@@ -3,12 +3,13 @@
 """Shows how fast memory that a guest frees is back with its host.
 
 Two guests, one after the other, that differ in one thing: the driver of the
-balloon device. In each a process touches memory and frees it. The clock starts
-just before the order to free it is sent, and stops when QEMU's resident set
-has fallen by 95 % of that memory.
+balloon device; or three that differ in the device. In each a process touches
+memory and frees it. The clock starts just before the order to free it is sent,
+and stops when QEMU's resident set has fallen by 95 % of that memory.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -16,6 +17,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 TOP = pathlib.Path(__file__).resolve().parents[1]
@@ -23,6 +25,7 @@ sys.path.insert(0, str(TOP / "tests"))
 
 from lab import LabError, build, cache, image, kernels, suites	# noqa: E402
 from lab.qemu import Vm						# noqa: E402
+from lab.vhost_balloon import Hintd				# noqa: E402
 
 RESULTS = TOP / "build" / "results"
 MIB = 1 << 20
@@ -64,10 +67,31 @@ class DemoError(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
+class Case:
+    """What a guest has that the others have not."""
+
+    name: str
+    driver: str = "aeration_virtio"
+    wire: str = "sg"
+    hintd: bool = False		# its device is hintd, else QEMU's own
+
+
+# By what the host is. hintd needs this suite's QEMU, so all of those have it.
+CASES = {
+    "qemu": (Case("aeration_virtio"),
+             Case("virtio_balloon", driver="virtio_balloon")),
+    "hintd": (Case("hintd, words", wire="hints", hintd=True),
+              Case("hintd, scatter-gather", hintd=True),
+              Case("QEMU's own device")),
+}
+HINTD_QEMU = "7.3"
+
+
+@dataclasses.dataclass(frozen=True)
 class Run:
     """One guest's part; times are seconds since the order to free."""
 
-    driver: str
+    name: str
     kernel: str		# uname -r
     before_mib: float	# resident set at time 0
     seconds: float	# until SHARE was back
@@ -193,25 +217,43 @@ def watch(vm, start, before, mib):
         screen.end()
 
 
-def run(series, driver, mib):
-    """Boot a guest with this driver and measure; return the Run."""
-    say(f"{driver}: booting a guest of {GUEST_MIB >> 10} GiB")
-    with Vm(series, f"demo-{driver}-{series}", mem_mib=GUEST_MIB) as vm:
+@contextlib.contextmanager
+def device(host, case):
+    """Yield more arguments for Vm; a hintd runs meanwhile if it is needed."""
+    options = {"cmdline": f"aeration_virtio.wire={case.wire}"}
+    if host == "hintd":
+        options.update(qemu_of=HINTD_QEMU, share_memory=True)
+    if not case.hintd:
+        yield options
+        return
+    with tempfile.TemporaryDirectory(prefix="aerhd-") as folder, \
+            Hintd(f"{folder}/hd", case.wire) as hintd:
+        yield {**options, "balloon": False,
+               "extra": hintd.qemu_args(id="hintd0")}
+
+
+def run(options, case):
+    """Boot the guest of a case and measure; return the Run."""
+    say(f"{case.name}: booting a guest of {GUEST_MIB >> 10} GiB")
+    label = "".join(one if one.isalnum() else "-" for one in case.name)
+    with device(options.host, case) as more, \
+            Vm(options.kernel, f"demo-{label}-{options.kernel}",
+               mem_mib=GUEST_MIB, **more) as vm:
         try:
-            return measure(vm, driver, mib)
+            return measure(vm, case, options.mib)
         except DemoError as error:
-            raise DemoError(f"{driver}: {error}; logs: {vm.logs}") from None
+            raise DemoError(f"{case.name}: {error}; logs: {vm.logs}") from None
 
 
-def measure(vm, driver, mib):
+def measure(vm, case, mib):
     """Free memory in a booted guest and see how long it takes to be back."""
     version = vm.run("uname -r").out.strip()
-    bind(vm, driver)
-    say(f"{driver}: kernel {version}, touching {mib} MiB")
+    bind(vm, case.driver)
+    say(f"{case.name}: kernel {version}, touching {mib} MiB")
     job, pid = touch(vm, mib)
     vm.sample()
     keep_still(vm)
-    say(f"{driver}: freeing them now")
+    say(f"{case.name}: freeing them now")
     start = time.monotonic()
     before = vm.rss()
     vm.run(f"kill -USR1 {pid}")
@@ -221,8 +263,8 @@ def measure(vm, driver, mib):
         raise DemoError("memwork has not freed its memory")
     vm.run(f"kill -USR1 {pid}")
     job.wait(FREE_TIMEOUT)
-    say(f"{driver}: {SHARE:.0%} was back after {seconds:.1f} s")
-    return Run(driver, version, before / MIB, seconds,
+    say(f"{case.name}: {SHARE:.0%} was back after {seconds:.1f} s")
+    return Run(case.name, version, before / MIB, seconds,
                (before - samples[-1][1]) / MIB,
                [(at - start, rss / MIB) for at, rss in samples
                 if at >= start - BEFORE])
@@ -242,7 +284,7 @@ set arrow from 0, graph 0 to 0, graph 1 nohead dashtype 3 linecolor "gray40"
 {marks}
 plot {curves}
 """
-COLORS = ("#0060ad", "#dd181f")
+COLORS = ("#0060ad", "#dd181f", "#5e9c36")
 
 
 def block(name, points):
@@ -261,7 +303,7 @@ def plot(runs, mib, path):
         marks.append(f'set label "{one.seconds:.1f} s" at {one.seconds}, '
                      f'{target} point pointtype 7 linecolor "{color}" '
                      f'textcolor "{color}" offset 0.7,0.7 front')
-        name = one.driver.replace("_", "\\\\_")
+        name = one.name.replace("_", "\\\\_")
         curves += [f'$run{number} with lines linewidth 2 linecolor "{color}" '
                    f'title "{name}"',
                    f'{target} with lines dashtype 2 linecolor "{color}" '
@@ -277,26 +319,51 @@ def plot(runs, mib, path):
         raise DemoError(f"gnuplot failed, status {done.returncode}: {said}")
 
 
-def write_results(ours, stock, mib):
-    """Write build/results/demo.json and demo.png; return the ratio."""
-    ratio = stock.seconds / ours.seconds
+def write_results(name, runs, mib, numbers):
+    """Write NAME.json with the numbers and NAME.png; say where they are."""
     RESULTS.mkdir(parents=True, exist_ok=True)
-    plot((ours, stock), mib, RESULTS / "demo.png")
-    (RESULTS / "demo.json").write_text(json.dumps({
+    plot(runs, mib, RESULTS / f"{name}.png")
+    (RESULTS / f"{name}.json").write_text(
+        json.dumps(numbers, indent=2) + "\n", encoding="ascii")
+    say(f"results: {RESULTS.relative_to(TOP)}/{name}.json, {name}.png")
+
+
+def show_drivers(runs, mib):
+    """Results of the two drivers."""
+    ours, stock = runs
+    ratio = stock.seconds / ours.seconds
+    write_results("demo", runs, mib, {
         "kernel": ours.kernel,
         "ours_s": round(ours.seconds, 3),
         "stock_s": round(stock.seconds, 3),
         "ratio": round(ratio, 2),
         "ours_mib": round(ours.back_mib, 1),
         "stock_mib": round(stock.back_mib, 1),
-    }, indent=2) + "\n", encoding="ascii")
-    return ratio
+    })
+    say(f"Freed memory was back with the host after {ours.seconds:.1f} s; "
+        f"stock virtio_balloon took {stock.seconds:.1f} s ({ratio:.1f}x).")
+
+
+def show_devices(runs, mib):
+    """Results of one driver on hintd and on QEMU's own device."""
+    hints, sg, own = runs
+    write_results("demo-hintd", runs, mib, {
+        "kernel": hints.kernel,
+        **{f"{name}_s": round(one.seconds, 3) for name, one in
+           (("hints", hints), ("sg", sg), ("qemu", own))},
+        **{f"{name}_mib": round(one.back_mib, 1) for name, one in
+           (("hints", hints), ("sg", sg), ("qemu", own))},
+    })
+    say(f"Freed memory was back with the host after {hints.seconds:.2f} s "
+        f"as words over hintd, {sg.seconds:.2f} s as scatter-gather over "
+        f"hintd, {own.seconds:.2f} s over QEMU's own device.")
 
 
 def prepare(series):
     """Make everything that the guests need, saying what."""
-    for name in ("demo.json", "demo.png"):
-        (RESULTS / name).unlink(missing_ok=True)
+    for name in ("demo", "demo-hintd"):
+        for suffix in (".json", ".png"):
+            (RESULTS / (name + suffix)).unlink(missing_ok=True)
     if not shutil.which("gnuplot"):
         raise DemoError("gnuplot is missing: run tests/lab/setup.sh")
     say(f"setup: build roots and kernels (kept in {cache.directory()})")
@@ -312,12 +379,9 @@ def prepare(series):
 def demo(options):
     """Do it all; print the result as the last line."""
     prepare(options.kernel)
-    ours = run(options.kernel, "aeration_virtio", options.mib)
-    stock = run(options.kernel, "virtio_balloon", options.mib)
-    ratio = write_results(ours, stock, options.mib)
-    say(f"results: {RESULTS.relative_to(TOP)}/demo.json, demo.png")
-    say(f"Freed memory was back with the host after {ours.seconds:.1f} s; "
-        f"stock virtio_balloon took {stock.seconds:.1f} s ({ratio:.1f}x).")
+    runs = [run(options, case) for case in CASES[options.host]]
+    show = {"qemu": show_drivers, "hintd": show_devices}[options.host]
+    show(runs, options.mib)
 
 
 def memory(text):
@@ -339,13 +403,18 @@ def parse():
     parser = argparse.ArgumentParser(
         prog="tools/demo.py", description=__doc__.split("\n\n")[0],
         epilog=f"Results: {RESULTS.relative_to(TOP)}/demo.json and demo.png "
-        "in the source tree. By make: make demo [KERNEL=6.12] [MIB=1000]")
+        "in the source tree, demo-hintd.* for hintd. "
+        "By make: make demo [KERNEL=6.12] [MIB=1000] [HOST=hintd]")
     parser.add_argument("--kernel", choices=suites.KERNELS, default="6.1",
                         help="kernel of the guests (default %(default)s; "
                         f"there are {', '.join(suites.KERNELS)})",
                         metavar="SERIES")
     parser.add_argument("--mib", type=memory, default=1500, metavar="MIB",
                         help="memory to touch and free "
+                        "(default %(default)s)")
+    parser.add_argument("--host", choices=CASES, default="qemu",
+                        help="what is compared: two drivers on QEMU's own "
+                        "device, or our driver on hintd and on that device "
                         "(default %(default)s)")
     return parser.parse_args()
 

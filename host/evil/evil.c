@@ -179,10 +179,12 @@ static void answer(struct balloon *b, struct queue *q)
 		if (evil.mode != MODE_EARLY)
 			release(b, t);
 		use(b, q, t);
-		if (evil.mode == MODE_EARLY)
+		if (evil.mode == MODE_EARLY) {
 			append(&late, t);
-		else
+			evil.late++;
+		} else {
 			free(t);
+		}
 		answered = true;
 	}
 	if (answered)
@@ -199,6 +201,7 @@ static void release_late(struct balloon *b)
 		t = pop(&late);
 		release(b, t);
 		free(t);
+		evil.late--;
 	}
 	evil.late_bytes += b->stats.bytes_released - before;
 	if (late)
@@ -245,6 +248,7 @@ static uint16_t forget(struct balloon *b, struct queue *q)
 	if (balloon_role(b, q) != evil.role)
 		return honest.forget(b, q);
 	drop(&late);
+	evil.late = 0;
 	return drop(&pending);
 }
 

@@ -42,6 +42,7 @@ enum mode {
  * @delay_ns: the while of MODE_HOLD, MODE_EARLY and MODE_CONFIG_STORM
  * @empty_irqs: interrupts without work so far
  * @storms: changes of the configuration so far
+ * @late: buffers that were used and whose blocks are still to be released
  * @late_bytes: released after they were given back to the guest
  */
 struct evil {
@@ -50,6 +51,7 @@ struct evil {
 	uint64_t delay_ns;
 	uint64_t empty_irqs;
 	uint64_t storms;
+	uint64_t late;
 	uint64_t late_bytes;
 };
 
