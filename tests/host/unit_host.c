@@ -251,6 +251,24 @@ static void indices_wrap(void)
 	EXPECT_EQ(t->b.stats.buffers, 1);
 }
 
+/*
+ * The used ring's own page is told: what is in it afterwards was written after
+ * it had been released, or it would be gone.
+ */
+static void released_before_used(void)
+{
+	struct bench *t = bench(WIRE_SG);
+	struct desc desc = { USED_AT, BENCH_PAGE, WRITE, 0 };
+	struct queue *q = one_buffer(t, &desc, 1);
+
+	memset(t->low + USED_AT + BENCH_PAGE / 2, BENCH_FILL, BENCH_PAGE / 2);
+	honest.serve(&t->b, q);
+	EXPECT_EQ(t->b.stats.bytes_released, BENCH_PAGE);
+	EXPECT(bench_is_zero(t->low + USED_AT + BENCH_PAGE / 2,
+			     BENCH_PAGE / 2));
+	EXPECT_EQ(t->low[USED_AT + 2], 1);
+}
+
 static void too_many_buffers(void)
 {
 	struct bench *t = bench(WIRE_SG);
@@ -273,6 +291,7 @@ int main(void)
 	RUN(chains);
 	RUN(indirect_loops);
 	RUN(indices_wrap);
+	RUN(released_before_used);
 	RUN(too_many_buffers);
 	return ktap_end();
 }
