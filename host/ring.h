@@ -26,14 +26,14 @@ struct segment {
  * struct chain - a buffer: what a chain of descriptors describes
  * @head: index of the first descriptor, which names the buffer
  * @indirect: its descriptors are in a table of their own
- * @nr: how many segments
- * @seg: they
+ * @seg: its segments
+ * @nr: how many; behind the array, so that UBSan checks its bounds
  */
 struct chain {
 	uint16_t head;
 	bool indirect;
-	unsigned int nr;
 	struct segment seg[RING_MAX];
+	unsigned int nr;
 };
 
 /**

@@ -22,12 +22,12 @@ struct run {
 
 /**
  * struct runs - pieces collected
- * @nr: how many
  * @run: they
+ * @nr: how many; behind the array, so that UBSan checks its bounds
  */
 struct runs {
-	size_t nr;
 	struct run run[RUNS_MAX];
+	size_t nr;
 };
 
 static inline size_t runs_room(const struct runs *runs)

@@ -76,13 +76,14 @@ void bench_check(const struct bench *t)
 		MUST(all_are(canary(t, i), BENCH_PAGE, BENCH_FILL));
 }
 
-/* The reporting queue, set up in LOW; NULL if there can be no such queue. */
-struct queue *bench_queue(struct bench *t, uint32_t num, uint16_t base,
-			  uint64_t desc, uint64_t avail, uint64_t used)
+/* A queue, set up in LOW; NULL if there can be no such queue. */
+struct queue *bench_queue(struct bench *t, enum role role, uint32_t num,
+			  uint16_t base, uint64_t desc, uint64_t avail,
+			  uint64_t used)
 {
 	struct queue *q = t->b.queue;
 
-	while (balloon_role(&t->b, q) != ROLE_REPORTING)
+	while (balloon_role(&t->b, q) != role)
 		q++;
 	if (ring_place(&q->ring, &t->b.mem, num, BENCH_USER + desc,
 		       BENCH_USER + avail, BENCH_USER + used))

@@ -48,7 +48,8 @@ struct bench *bench(enum wire wire);
 void bench_add_memory(struct bench *t);
 void bench_check(const struct bench *t);
 bool bench_is_zero(const uint8_t *at, size_t bytes);
-struct queue *bench_queue(struct bench *t, uint32_t num, uint16_t base,
-			  uint64_t desc, uint64_t avail, uint64_t used);
+struct queue *bench_queue(struct bench *t, enum role role, uint32_t num,
+			  uint16_t base, uint64_t desc, uint64_t avail,
+			  uint64_t used);
 
 #endif /* HOST_BENCH_H */

@@ -12,7 +12,7 @@
 #define LOOKS	4
 
 struct setup {
-	uint8_t wire;
+	uint8_t wire;		/* in bit 0; which queue, in bits 1 and 2 */
 	uint8_t order;
 	uint16_t base;
 	uint16_t desc;		/* in units of 16 bytes, as the next two */
@@ -25,6 +25,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static const enum role roles[] = {
+		ROLE_REPORTING, ROLE_INFLATE, ROLE_DEFLATE, ROLE_STATS,
+	};
 	struct setup setup;
 	struct bench *t;
 	struct queue *q;
@@ -39,8 +42,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	t = bench(setup.wire & 1 ? WIRE_HINTS : WIRE_SG);
 	bench_add_memory(t);
 	memcpy(t->low, data, size < BENCH_LOW ? size : BENCH_LOW);
-	q = bench_queue(t, 1U << (setup.order % 12), setup.base,
-			setup.desc * 16U, setup.avail * 16U, setup.used * 16U);
+	q = bench_queue(t, roles[setup.wire >> 1 & 3], 1U << (setup.order % 12),
+			setup.base, setup.desc * 16U, setup.avail * 16U,
+			setup.used * 16U);
 	if (!q)
 		return 0;
 	t->b.config.poison_val = setup.poison;
@@ -49,9 +53,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		honest.serve(&t->b, q);
 		MUST((uint16_t)(q->ring.used_idx - first) <= q->ring.num * 64U);
 		MUST(!t->b.runs.nr);
+		balloon_ask_stats(&t->b);
 	}
 	MUST(t->b.stats.buffers == t->b.stats.seen);
-	MUST(t->b.stats.bytes_released <= t->b.stats.bytes_told);
+	MUST(t->b.stats.bytes_released <= t->b.stats.bytes_told +
+	     t->b.stats.inflated * BENCH_PAGE);
 	bench_check(t);
 	return 0;
 }

@@ -16,6 +16,7 @@ HIGH_AT = 1 << 32
 USER = 0x7f0000000000
 NEXT, WRITE, INDIRECT = 1, 2, 4
 SG, HINTS = 0, 1
+INFLATE, DEFLATE, STATS = 2, 4, 6   # beside SG
 
 
 def words(*values):
@@ -74,7 +75,7 @@ def queue(index):
 START = b"".join((
     message(1, flags=1), message(15, flags=1),
     message(16, struct.pack("<Q", 0x229)), message(17, flags=1), message(3),
-    message(2, struct.pack("<Q", 0x170000032)), table()))
+    message(2, struct.pack("<Q", 0x150000032)), table()))
 CONFIG = struct.pack("<III", 0, 16, 0) + bytes(16)
 
 SEEDS = {
@@ -112,6 +113,11 @@ SEEDS = {
                      base=0xfffe),
         "full": ring(SG, [desc(0x1000 * step, 0x1000, WRITE)
                           for step in range(2, 10)], range(8)),
+        "inflate": ring(INFLATE, [desc(0x1000, 12, 0)], [0],
+                        struct.pack("<III", 4, 8, 0xffffffff)),
+        "deflate": ring(DEFLATE, [desc(0x1000, 12, 0)], [0], bytes(12)),
+        "stats": ring(STATS, [desc(0x1000, 20, 0)] * 2, [0, 1],
+                      struct.pack("<HQHQ", 4, 1 << 30, 77, 1)),
         "too-many": ring(SG, [desc(0x2000, 0x1000, WRITE)], [0], count=9),
         "bad-head": ring(SG, [desc(0x2000, 0x1000, WRITE)], [8]),
     },

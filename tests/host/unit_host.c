@@ -162,7 +162,7 @@ static struct queue *one_buffer(struct bench *t, const struct desc *desc,
 	memset(t->low, 0, 3 * BENCH_PAGE);
 	memcpy(t->low, desc, nr * sizeof(*desc));
 	t->low[AVAIL_AT + 2] = 1;
-	return bench_queue(t, 8, 0, 0, AVAIL_AT, USED_AT);
+	return bench_queue(t, ROLE_REPORTING, 8, 0, 0, AVAIL_AT, USED_AT);
 }
 
 enum { NEXT = 1, WRITE = 2, INDIRECT = 4 };
@@ -242,7 +242,7 @@ static void indices_wrap(void)
 	t->low[AVAIL_AT + 2] = 0;
 	t->low[AVAIL_AT + 3] = 0;
 	memset(t->low + USED_AT + 2, 0xff, 2);
-	q = bench_queue(t, 8, 0xffff, 0, AVAIL_AT, USED_AT);
+	q = bench_queue(t, ROLE_REPORTING, 8, 0xffff, 0, AVAIL_AT, USED_AT);
 	honest.serve(&t->b, q);
 	EXPECT_EQ(t->b.stats.buffers, 1);
 	EXPECT_EQ(t->low[USED_AT + 2] | t->low[USED_AT + 3], 0);
