@@ -65,8 +65,8 @@ static void serve_balloon(struct balloon *b, struct queue *q, enum role role)
 		report_inflate(b);
 	if (role == ROLE_DEFLATE)
 		for (i = 0; i < b->chain.nr; i++)
-			b->stats.deflated += b->chain.seg[i].len /
-					     sizeof(uint32_t);
+			b->stats.deflated += b->chain.seg[i].writable ? 0 :
+				b->chain.seg[i].len / sizeof(uint32_t);
 	if (role == ROLE_HINTING)
 		b->stats.other++;
 	ring_push(&q->ring, b->chain.head, 0);

@@ -289,8 +289,12 @@ def test_inflate_releases(lab):
     hintd, front = lab()
     front.memory[BUFFER:BUFFER + 12] = struct.pack(
         "<III", FREE // PAGE_SIZE, FREE // PAGE_SIZE + 1, 0xffffffff)
+    # What the device may write to says nothing, virtio 1.2, 5.5.6.1.
+    front.memory[BUFFER + 16:BUFFER + 20] = struct.pack(
+        "<I", FREE // PAGE_SIZE + 3)
     for queue in (0, 1):
-        front.post([(BUFFER, 12, 0)], queue=queue)
+        front.post([(BUFFER, 12, 0), (BUFFER + 16, 4, VRING_DESC_F_WRITE)],
+                   queue=queue)
         front.wait_used(1, f"queue {queue}", queue)
     stats = counted(hintd, inflated=2, deflated=3)
     assert stats["refused"] == {"outside RAM": 1}

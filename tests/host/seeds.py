@@ -46,6 +46,14 @@ def message(request, payload=b"", kinds=(), flags=9):
     return struct.pack("<BBH", len(data), len(kinds), packed) + data
 
 
+def cut_message(request, payload, kinds):
+    """A message in two parts, each with file descriptors."""
+    whole = message(request, payload, kinds)
+    head, body = whole[4:16], whole[16:]
+    return struct.pack("<BBH", len(head), len(kinds), 0) + head + \
+        struct.pack("<BBH", len(body), len(kinds), 0) + body
+
+
 def state(index, number):
     return struct.pack("<II", index, number)
 
@@ -135,6 +143,7 @@ SEEDS = {
                      message(5, struct.pack("<II", 1, 0) +
                              region(0, PAGE, USER, 0), (3,)) +
                      message(3, kinds=(0, 1, 2, 3, 0, 1)),
+        "many-fds": cut_message(2, bytes(8), (0,) * 8) + START,
         "unknown": message(4000) + message(26) + message(0, b"12345678"),
         "cut": START[:-7],
     },

@@ -93,6 +93,10 @@ static void memory_lies_between_guards(void)
 	for (i = 0; i < t->b.mem.nr; i++) {
 		const struct region *r = &t->b.mem.region[i];
 
+		/* Nobody else may get what is before and behind. */
+		EXPECT((uint8_t *)r->reserved + r->page <= r->map);
+		EXPECT(r->map + r->size + r->page <=
+		       (uint8_t *)r->reserved + r->reserved_size);
 		EXPECT(!faults(r->map));
 		EXPECT(!faults(r->map + r->size - 1));
 		EXPECT(faults(r->map - 1));
@@ -119,6 +123,7 @@ static void addresses_end_where_memory_does(void)
 	EXPECT(!memory_read(mem, BENCH_LOW - 1, byte, 2));
 	EXPECT(memory_at(mem, BENCH_USER, BENCH_LOW));
 	EXPECT(!memory_at(mem, BENCH_USER, BENCH_LOW + 1));
+	EXPECT(!memory_at(mem, BENCH_USER + BENCH_LOW - 8, 16));
 	EXPECT(!memory_at(mem, BENCH_USER - 1, 1));
 	EXPECT(!memory_at(mem, UINT64_MAX, 2));
 }
@@ -251,6 +256,29 @@ static void indices_wrap(void)
 	EXPECT_EQ(t->b.stats.buffers, 1);
 }
 
+/* The device has the statistics buffer until it wants new ones. */
+static void statistics_are_kept(void)
+{
+	struct bench *t = bench(WIRE_SG);
+	struct desc desc = { TABLE, 10, 0, 0 };
+	struct queue *q;
+
+	one_buffer(t, &desc, 1);
+	q = bench_queue(t, ROLE_STATS, 8, 0, 0, AVAIL_AT, USED_AT);
+	honest.serve(&t->b, q);
+	EXPECT_EQ(t->b.stats.other, 1);
+	EXPECT_EQ(t->low[USED_AT + 2], 0);
+	EXPECT_EQ(honest.forget(&t->b, q), 1);
+	balloon_ask_stats(&t->b);
+	EXPECT_EQ(t->low[USED_AT + 2], 0);
+
+	q = bench_queue(t, ROLE_STATS, 8, 0, 0, AVAIL_AT, USED_AT);
+	honest.serve(&t->b, q);
+	balloon_ask_stats(&t->b);
+	EXPECT_EQ(t->low[USED_AT + 2], 1);
+	EXPECT_EQ(honest.forget(&t->b, q), 0);
+}
+
 /*
  * The used ring's own page is told: what is in it afterwards was written after
  * it had been released, or it would be gone.
@@ -291,6 +319,7 @@ int main(void)
 	RUN(chains);
 	RUN(indirect_loops);
 	RUN(indices_wrap);
+	RUN(statistics_are_kept);
 	RUN(released_before_used);
 	RUN(too_many_buffers);
 	return ktap_end();
