@@ -109,7 +109,9 @@ def test_stock_driver(image):
                        "reports, and the balloon to be full")
         backed = hintd.guest_bytes()
         vm.run("rmmod virtio_balloon")
-        assert clean(hintd)["deflated"] >= inflate_mib * 256
+        hintd.wait_for(lambda stats: stats.deflated >= inflate_mib * 256,
+                       guest.SOON, "the balloon to be empty")
+        clean(hintd)
         assert backed < (vm.mem_mib - inflate_mib) * MIB
 
 
