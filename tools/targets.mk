@@ -80,10 +80,11 @@ setup: packages
 image: setup
 	@cd "$(TOP)" && exec $(PYTHON) -m lab image
 
+# HOST in the environment is a machine's name, to some shells.
 demo: packages
 	@cd "$(TOP)" && exec $(PYTHON) tools/demo.py \
 	  $(if $(KERNEL),--kernel "$(KERNEL)") $(if $(MIB),--mib "$(MIB)") \
-	  $(if $(HOST),--host "$(HOST)")
+	  $(if $(findstring command line,$(origin HOST)),--host "$(HOST)")
 
 # Each test boots a guest of its own, so they can run beside each other.
 check: image
