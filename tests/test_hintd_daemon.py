@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """hintd's memory, messages and life, against a front-end of our own."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -24,6 +25,17 @@ EXIT_USAGE, EXIT_SOCKET, EXIT_MEMORY = 2, 3, 5      # hintd.8
 def lab(tmp_path):
     """A function that gives a daemon and a front-end connected to it."""
     with hintd_lab(tmp_path) as make:
+        yield make
+
+
+@pytest.fixture
+def started(tmp_path):
+    """A function that starts a daemon which the test ends itself."""
+    with contextlib.ExitStack() as stack:
+        def make():
+            hintd = Hintd(tmp_path / "socket", "sg").start()
+            stack.callback(hintd.stop)
+            return hintd
         yield make
 
 
@@ -114,9 +126,9 @@ def test_memory_from_what_is_no_memory(lab):
     front.wait_used(1, "the report's answer")
 
 
-def test_memory_that_goes_away(tmp_path):
+def test_memory_that_goes_away(started):
     """A file made smaller under the daemon ends it, with a status and words."""
-    hintd = Hintd(tmp_path / "socket", "sg").start()
+    hintd = started()
     front = FrontEnd(hintd)
     os.truncate(front.fd, 0)
     os.eventfd_write(front.kicks[front.reporting], 1)
@@ -328,10 +340,10 @@ def test_sockets_that_cannot_be(tmp_path, lab):
     assert (tmp_path / "file").read_text(encoding="ascii") == "keep me"
 
 
-def test_stale_socket_is_replaced(tmp_path):
+def test_stale_socket_is_replaced(tmp_path, started):
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(tmp_path / "socket"))
-    hintd = Hintd(tmp_path / "socket", "sg").start()
+    hintd = started()
     hintd.wait_for(lambda _: "listening" in hintd.said(), TIMEOUT_S,
                    "the daemon to listen")
     front = FrontEnd(hintd)
@@ -351,8 +363,8 @@ def test_live_line(lab):
                          "1 outside RAM\n")
 
 
-def test_statistics_at_the_end(tmp_path):
-    hintd = Hintd(tmp_path / "socket", "sg").start()
+def test_statistics_at_the_end(started):
+    hintd = started()
     front = FrontEnd(hintd)
     front.report((FREE, PAGE_SIZE))
     front.wait_used(1, "the report's answer")
