@@ -123,6 +123,31 @@ enum aerator_kind choose_backend(const struct choose_facts *f)
 }
 
 /**
+ * choose_absent - whose module has to be asked for?
+ * @f: the facts
+ *
+ * A virtio device has an alias that its module is loaded by, and the test device
+ * is for those who load it. Xen and Hyper-V show nothing that a module could be
+ * loaded by.
+ *
+ * Return: AERATOR_XEN or AERATOR_HYPERV if only its device is missing, otherwise
+ *	AERATOR_NONE.
+ */
+enum aerator_kind choose_absent(const struct choose_facts *f)
+{
+	struct choose_facts there = *f;
+	enum aerator_kind kind;
+
+	if (!f->on_xen && !f->on_hyperv)
+		return AERATOR_NONE;
+	kind = f->on_xen ? AERATOR_XEN : AERATOR_HYPERV;
+	there.present |= 1U << kind;
+	if (there.present == f->present || choose_against(&there, kind))
+		return AERATOR_NONE;
+	return kind;
+}
+
+/**
  * choose_failed - is nothing chosen only because a device failed?
  * @f: the facts
  *

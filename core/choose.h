@@ -51,6 +51,7 @@ const char *choose_name(enum aerator_kind kind);
 int choose_parse(const char *name);
 const char *choose_forbids(const struct choose_facts *f, enum aerator_kind kind);
 const char *choose_against(const struct choose_facts *f, enum aerator_kind kind);
+enum aerator_kind choose_absent(const struct choose_facts *f);
 bool choose_failed(const struct choose_facts *f);
 enum aerator_kind choose_backend(const struct choose_facts *f);
 

@@ -82,7 +82,7 @@ unsigned int param_reserve_mb(void);
 void registry_init(void);
 bool registry_is_live(void);
 void registry_exit(void);
-void registry_update(void);
+void registry_ask(void);
 void registry_retune(void);
 int registry_flush(void);
 int registry_restore(void);

@@ -233,7 +233,7 @@ static int set_backend(const char *val, const struct kernel_param *kp)
 		kind = AERATOR_NONE;
 	}
 	WRITE_ONCE(backend, kind);
-	registry_update();
+	registry_ask();
 	return 0;
 }
 

@@ -16,6 +16,7 @@
 #include <linux/cc_platform.h>
 #include <linux/export.h>
 #include <linux/kernel.h>
+#include <linux/kmod.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/overflow.h>
@@ -54,9 +55,12 @@ struct backend_slot {
  * @capacity: most blocks in a batch of the device in use; read likewise
  * @live: between registry_init() and registry_exit()
  * @busy_said: the log has been told that page reporting has another owner
+ * @asked: somebody wants to know the choice, even if it stays the same
  * @update: chooses again after a failure; cancelled by registry_exit()
  * @retry: chooses again while AERATION_WAITING; deferrable, so that it wakes
  *	nobody; cancelled by registry_exit()
+ * @request: asks for the module of a backend that is missing; cancelled by
+ *	registry_exit()
  */
 struct registry {
 	struct backend_slot slot[AERATOR_KINDS];
@@ -67,8 +71,10 @@ struct registry {
 	unsigned int capacity;
 	bool live;
 	bool busy_said;
+	bool asked;
 	struct work_struct update;
 	struct delayed_work retry;
+	struct work_struct request;
 };
 
 static DEFINE_MUTEX(registry_lock);
@@ -232,7 +238,7 @@ static void update_locked(void)
 		gather_facts(&f);
 		kind = choose_backend(&f);
 		if (kind == reg.active && reg.source)
-			return;
+			break;
 		stop_active();
 		WRITE_ONCE(reg.active, kind);
 		if (kind == AERATOR_NONE)
@@ -240,17 +246,29 @@ static void update_locked(void)
 		else
 			settled = start_active();
 	} while (!settled);
-	if (reg.active != before || reg.state != was)
+	if (reg.active != before || reg.state != was || reg.asked)
 		say_choice(&f);
+	reg.asked = false;
 }
 
-/**
- * registry_update - choose again, after something that matters has changed
- *
- * Context: process context, no lock of the core held; may sleep until blocks
- *	in flight are back.
+/*
+ * A work item, because modprobe may be waiting for this very module, or for a
+ * parameter of it to be written. Nobody waits for modprobe either: the backend
+ * calls aerator_startup() when it is there, and a request that fails leaves
+ * everything as it is.
  */
-void registry_update(void)
+static void request_fn(struct work_struct *work)
+{
+	struct choose_facts f;
+	enum aerator_kind kind;
+
+	gather_facts(&f);
+	kind = choose_absent(&f);
+	if (kind != AERATOR_NONE)
+		request_module_nowait("aeration_%s", choose_name(kind));
+}
+
+static void update_fn(struct work_struct *work)
 {
 	mutex_lock(&registry_lock);
 	if (reg.live)
@@ -258,9 +276,26 @@ void registry_update(void)
 	mutex_unlock(&registry_lock);
 }
 
-static void update_fn(struct work_struct *work)
+/**
+ * registry_ask - choose again, because another backend may have been asked for
+ *
+ * Says in the log what came of it, and asks for the backend's module if that is
+ * what is missing. Before registry_init() nothing happens: it does the same.
+ *
+ * Context: process context, no lock of the core held; may sleep until blocks
+ *	in flight are back.
+ */
+void registry_ask(void)
 {
-	registry_update();
+	if (!registry_is_live())
+		return;
+	mutex_lock(&registry_lock);
+	if (reg.live) {
+		reg.asked = true;
+		update_locked();
+		queue_work(aeration_wq, &reg.request);
+	}
+	mutex_unlock(&registry_lock);
 }
 
 /**
@@ -535,7 +570,11 @@ int aerator_permitted(const char *name)
 	why = choose_forbids(&f, kind);
 	if (!why)
 		return 0;
-	pr_warn("%s refused: %s\n", name, why);
+	/* One that is built in comes along everywhere, and need not alarm. */
+	if (f.requested == kind)
+		pr_warn("%s refused: %s\n", name, why);
+	else
+		pr_info("%s refused: %s\n", name, why);
 	return -EPERM;
 }
 EXPORT_SYMBOL_GPL(aerator_permitted);
@@ -594,9 +633,11 @@ void registry_init(void)
 {
 	INIT_WORK(&reg.update, update_fn);
 	INIT_DEFERRABLE_WORK(&reg.retry, update_fn);
+	INIT_WORK(&reg.request, request_fn);
 	mutex_lock(&registry_lock);
 	WRITE_ONCE(reg.live, true);
 	mutex_unlock(&registry_lock);
+	registry_ask();
 }
 
 /**
@@ -611,4 +652,5 @@ void registry_exit(void)
 	mutex_unlock(&registry_lock);
 	cancel_work_sync(&reg.update);
 	cancel_delayed_work_sync(&reg.retry);
+	cancel_work_sync(&reg.request);
 }

@@ -137,6 +137,33 @@ static void domain_0_only_by_name(void)
 	EXPECT_EQ(choose_backend(&f), AERATOR_NONE);
 }
 
+/* Asked for: what fits the host, may run, and is not there. */
+static void an_absent_backend_is_asked_for(void)
+{
+	struct choose_facts f = { .requested = AERATOR_AUTO };
+
+	EXPECT_EQ(choose_absent(&f), AERATOR_NONE);
+	f.on_hyperv = true;
+	EXPECT_EQ(choose_absent(&f), AERATOR_HYPERV);
+	f.requested = AERATOR_HYPERV;
+	EXPECT_EQ(choose_absent(&f), AERATOR_HYPERV);
+	f.present = 1U << AERATOR_HYPERV;
+	EXPECT_EQ(choose_absent(&f), AERATOR_NONE);
+	f.present = 0;
+	for (f.requested = 0; f.requested <= AERATOR_NONE; f.requested++)
+		if (f.requested != AERATOR_HYPERV && f.requested != AERATOR_AUTO)
+			EXPECT_EQ(choose_absent(&f), AERATOR_NONE);
+
+	f = (struct choose_facts){ .requested = AERATOR_AUTO, .on_xen = true };
+	EXPECT_EQ(choose_absent(&f), AERATOR_XEN);
+	f.dom0 = true;
+	EXPECT_EQ(choose_absent(&f), AERATOR_NONE);
+	f.requested = AERATOR_XEN;
+	EXPECT_EQ(choose_absent(&f), AERATOR_XEN);
+	f.confidential = true;
+	EXPECT_EQ(choose_absent(&f), AERATOR_NONE);
+}
+
 int main(void)
 {
 	RUN(names_both_ways);
@@ -147,5 +174,6 @@ int main(void)
 	RUN(by_name_means_that_one);
 	RUN(a_failed_device_is_not_used);
 	RUN(chosen_and_refused_agree);
+	RUN(an_absent_backend_is_asked_for);
 	return ktap_end();
 }
