@@ -12,7 +12,7 @@ UNIT = cache.REPO / "tests" / "unit"
 TIMEOUT = 300	# seconds; they take a few
 
 
-@pytest.mark.parametrize("name", ["choose", "floor", "hints", "pacer",
+@pytest.mark.parametrize("name", ["choose", "floor", "heat", "hints", "pacer",
                                   "xen_deliver"])
 def test_unit(name):
     """Every case of one unit test program."""
