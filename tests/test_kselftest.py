@@ -9,6 +9,7 @@ from lab.qemu import Vm
 # Script, seconds it may take. Integrity over loop is the long one.
 SCRIPTS = {
     "params": 120,
+    "choose": 240,
     "loop": 300,
     "hold": 300,
     "virtio": 300,
