@@ -7,7 +7,7 @@ T=/sys/kernel/tracing
 SECONDS_IDLE=${1:-60}
 OURS='sampler_fn|page_reporting_process|update_fn|vb_stats_fn|watch_expired'
 
-ktap_start
+ktap_start virtio
 modprobe aeration_virtio
 check "it runs" is $S/state running
 check "surplus leaves" grows bytes

@@ -8,9 +8,36 @@ P=/sys/module/aeration/parameters
 KTAP_NR=0
 KTAP_BAD=0
 
+# ktap_start [virtio|xen]: begin, if this machine can: if it has a virtio balloon
+# or is a Xen domain
 ktap_start()
 {
 	echo "KTAP version 1"
+	[ "$(id -u)" -eq 0 ] || skip "it takes root"
+	if [ -e /sys/module/aeration ] && ! grep -q '^aeration ' /proc/modules; then
+		skip "aeration is built into this kernel"
+	fi
+	modprobe -n aeration 2>/dev/null || skip "there is no module aeration"
+	if [ "$1" = virtio ]; then
+		has_balloon || skip "there is no virtio balloon"
+	fi
+	if [ "$1" = xen ]; then
+		modprobe -n aeration_xen_faults 2>/dev/null ||
+			skip "there is no module aeration_xen_faults"
+		[ -e /sys/hypervisor/guest_type ] || skip "this is not a Xen domain"
+	fi
+}
+
+# skip REASON: this cannot be tested here
+skip()
+{
+	echo "1..0 # SKIP $1"
+	exit 4
+}
+
+has_balloon()
+{
+	grep -q 0x0005 /sys/bus/virtio/devices/*/device 2>/dev/null
 }
 
 # ok CONDITION-STATUS NAME: one line a case
@@ -153,7 +180,8 @@ not_less()
 # unload: every module of ours
 unload()
 {
-	for m in aeration_virtio aeration_xen aeration_loop aeration; do
+	for m in aeration_virtio aeration_xen aeration_hyperv aeration_loop \
+		aeration; do
 		[ ! -e /sys/module/$m ] || rmmod $m
 	done
 }

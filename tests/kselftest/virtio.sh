@@ -5,7 +5,7 @@
 . "$(dirname "$0")/ktap.sh"
 STOCK=/sys/bus/virtio/drivers/virtio_balloon
 
-ktap_start
+ktap_start virtio
 # How far two readings differ when a module that is not ours comes and goes. A
 # lost block of the smallest order would be 2048 KiB, twice what is added.
 foreign_round()

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # The Xen backend in a domain of Xen: a hypervisor that stops at every index of a
 # batch, within an extent too, and one that does not answer.
-#	xen.sh pvh|pv
+#	xen.sh [pvh|pv]; without an argument: what this domain is
 # shellcheck disable=SC2317	# the helpers are called through check
 . "$(dirname "$0")/ktap.sh"
 H=/sys/kernel/aeration/hold
@@ -38,7 +38,10 @@ owned()
 }
 
 # A batch of a few blocks, on request only.
-ktap_start
+ktap_start xen
+if [ $# -eq 0 ]; then
+	grep -q '^PV$' /sys/hypervisor/guest_type && set -- pv || set -- pvh
+fi
 modprobe aeration reserve_mb=16 window_ms=60000 max_held=$((2 * BLOCKS))M
 modprobe aeration_xen
 check "the backend runs" is $S/backend xen
