@@ -12,6 +12,11 @@
 ##   make hintd               build build/host/hintd, a balloon device for QEMU
 ##   make hintd_install       install it and its manual; PREFIX=/usr/local
 ##
+## In a kernel source tree:
+##   make install-tree LINUX=DIR    put aeration into it: drivers/aeration, to be
+##                            built in or as modules; its selftests, too
+##   make uninstall-tree LINUX=DIR  take it out again; the tree is as it was
+##
 ## On a development machine (Debian, amd64):
 ##   make demo                show how fast freed memory is back with the host,
 ##                            beside the stock driver; results in build/results
@@ -73,6 +78,12 @@ help:
 packages:
 	@exec "$(TOP)/tests/lab/setup.sh"
 
+install-tree uninstall-tree:
+	@test -n "$(LINUX)" || { \
+	  echo "Into which kernel source tree? make $@ LINUX=DIR" >&2; exit 1; }
+	@/usr/bin/env python3 "$(TOP)/tools/install-tree.py" \
+	  $(@:-tree=) "$(LINUX)"
+
 # With an unknown kernel this fails first and names those there are.
 setup: packages
 	@cd "$(TOP)" && exec $(PYTHON) -m lab setup $(KERNEL_OPTIONS)
@@ -103,4 +114,5 @@ clean-cache:
 	@cd "$(TOP)" && exec $(PYTHON) -m lab clean-cache
 
 .PHONY: modules modules_install hintd hintd_install fuzz help packages setup \
+	install-tree uninstall-tree \
 	image demo check clean clean-cache
