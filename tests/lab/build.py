@@ -47,12 +47,13 @@ def source_files(tops):
     return sorted(found)
 
 
-def _digest(files, *more):
-    digest = hashlib.sha256(repr(more).encode())
+def digest(files, *more):
+    """Return a digest of source files and of anything else that has a repr."""
+    total = hashlib.sha256(repr(more).encode())
     for path in files:
         data = (cache.REPO / path).read_bytes()
-        digest.update(f"{path}\0{len(data)}\0".encode() + data)
-    return digest.hexdigest()
+        total.update(f"{path}\0{len(data)}\0".encode() + data)
+    return total.hexdigest()
 
 
 def _stamp(root):
@@ -108,8 +109,8 @@ def modules(kernel, extra_make=()):
     which = kernels.kernel(kernel)
     root = roots.root_for(kernel)
     files = source_files(MODULE_SOURCES)
-    key = _digest(files, _stamp(root), tuple(extra_make))
-    variant = f"-{_digest([], *extra_make)[:8]}" if extra_make else ""
+    key = digest(files, _stamp(root), tuple(extra_make))
+    variant = f"-{digest([], *extra_make)[:8]}" if extra_make else ""
 
     def make(place):
         with _Copy(root, files, key[:16]) as copy:
@@ -166,7 +167,7 @@ def lint(kernel):
                                  *_module_make(which, extra))
             (place / name).write_text(complaints(text), encoding="utf-8")
 
-    place = cache.entry(f"lint-{kernel}", _digest(files, _stamp(root)), make,
+    place = cache.entry(f"lint-{kernel}", digest(files, _stamp(root)), make,
                         cache.BUILD)
     return {name: (place / name).read_text(encoding="utf-8")
             for name in ("W=1", "sparse")}
@@ -179,7 +180,7 @@ def guest_programs():
         return {}
     root = roots.root_for(suites.GUEST)
     files = source_files(PROGRAM_SOURCES)
-    key = _digest(files, _stamp(root))
+    key = digest(files, _stamp(root))
 
     def make(place):
         with _Copy(root, files, f"programs-{key[:16]}") as copy:

@@ -69,13 +69,14 @@ class Vm(QemuMachine):
     pvh           boot the unpacked kernel; False boots it as packaged, which
                   takes 1-4 s longer and is what S3 sleep needs: QEMU resets a
                   PVH guest at wake-up instead of resuming it
+    vmlinux       boot this kernel of our own instead, see tree.py
     wait          wait for the boot; False with extra=["-incoming", ...]
     """
 
     def __init__(self, kernel, name, *, mem_mib=2048, cpus=2, qemu_of=None,
                  balloon=True, cmdline="", extra=(), share_memory=False,
                  allow=(), machine="pc", pvh=True,
-                 wait=True):
+                 vmlinux=None, wait=True):
         super().__init__(kernel, name, allow)
         self.mem_mib = mem_mib
         self.cpus = cpus
@@ -86,6 +87,7 @@ class Vm(QemuMachine):
         self.share_memory = share_memory
         self.machine = machine
         self.pvh = pvh
+        self.vmlinux = vmlinux
         self.wait = wait
         self.sampler = None
 
@@ -112,7 +114,8 @@ class Vm(QemuMachine):
             "-machine", machine,
             "-accel", accelerator(), "-cpu", "max", "-smp", str(self.cpus),
             *memory, "-global", f"{sleep}.disable_s3=0",
-            "-kernel", which.vmlinux if self.pvh else which.vmlinuz,
+            "-kernel", self.vmlinux or (
+                which.vmlinux if self.pvh else which.vmlinuz),
             "-initrd", guest.path,
             "-append", f"{COMMAND_LINE} {self.cmdline}".strip(),
             *devices, *self.extra]

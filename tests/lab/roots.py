@@ -84,32 +84,41 @@ def logged(argv, log, timeout, what, **options):
                        f"its last words, from {log}:\n{tail}")
 
 
-def _mmdebstrap(suite, target, mode):
-    argv = ["mmdebstrap", f"--mode={mode}", "--variant=apt", "--verbose",
-            "--include=" + ",".join(suites.PACKAGES)]
-    if suite.backports:
-        argv += [f'--aptopt=APT::Default-Release "{suite.name}-backports"',
-                 "--setup-hook=" + _BACKPORTS_HOOK.format(suite=suite.name)]
-    argv += ["--customize-hook=" + _KERNEL_HOOK]
-    return argv + [suite.name, target]
+def fill(place, suite, packages, options, what):
+    """Make a Debian tree with `packages` in the new directory place/root.
 
-
-def _make(suite, place):
+    `options` are more arguments of mmdebstrap, its log is place/make.log.
+    """
     cache.need("mmdebstrap", "make build roots")
     root = place / "root"
     log = place / "make.log"
-    what = f"making the {suite.name} root for kernel {suite.kernel}"
+
+    def mmdebstrap(mode, target):
+        logged(["mmdebstrap", f"--mode={mode}", "--variant=apt", "--verbose",
+                "--include=" + ",".join(packages), *options, suite, target],
+               log, MAKE_TIMEOUT, what)
+
     root.mkdir()
     if os.geteuid() == 0:
-        logged(_mmdebstrap(suite, root, "root"), log, MAKE_TIMEOUT, what)
+        mmdebstrap("root", root)
         return
     # A user's root belongs to the user alone: no device nodes, one owner.
     tar = place / "root.tar"
-    logged(_mmdebstrap(suite, tar, "unshare"), log, MAKE_TIMEOUT, what)
+    mmdebstrap("unshare", tar)
     logged(["tar", "-x", "-C", root, "-f", tar, "--no-same-owner",
             "--no-same-permissions", "--exclude=./dev/*"],
            log, MAKE_TIMEOUT, what)
     tar.unlink()
+
+
+def _make(suite, place):
+    options = ["--customize-hook=" + _KERNEL_HOOK]
+    if suite.backports:
+        options += [
+            f'--aptopt=APT::Default-Release "{suite.name}-backports"',
+            "--setup-hook=" + _BACKPORTS_HOOK.format(suite=suite.name)]
+    fill(place, suite.name, suites.PACKAGES, options,
+         f"making the {suite.name} root for kernel {suite.kernel}")
 
 
 def root_for(kernel):
