@@ -2,7 +2,7 @@
 /*
  * Carry one batch to a backend and account for what became of it.
  *
- * A batch has one owner at a time: the source fills it, batch_submit() lends it
+ * A batch has one owner at a time: the source fills it, aeration_batch_submit() lends it
  * to the backend for the length of one react call, and the source reads the
  * result. No lock is needed, because a source submits from one work item only.
  */
@@ -77,7 +77,7 @@ static unsigned int count_taken(const struct aerator_batch *batch, u64 *bytes)
 }
 
 /**
- * batch_submit - deliver the batch of a device
+ * aeration_batch_submit - deliver the batch of a device
  * @dev: a started device whose batch holds 1 to capacity isolated blocks
  *
  * On return every block is the caller's again and the hypervisor will not touch
@@ -89,7 +89,7 @@ static unsigned int count_taken(const struct aerator_batch *batch, u64 *bytes)
  *	none of them and may be asked again, -ENODEV if the device has failed or
  *	is going away. After -EAGAIN the state of each block says which it is.
  */
-int batch_submit(struct aerator_dev_info *dev)
+int aeration_batch_submit(struct aerator_dev_info *dev)
 {
 	struct aerator_batch *batch = dev->batch;
 	const char *name = dev->ops->name;
@@ -99,7 +99,7 @@ int batch_submit(struct aerator_dev_info *dev)
 
 	offered = set_all(batch, AERATOR_BLOCK_IN_FLIGHT);
 	atomic64_add(offered >> PAGE_SHIFT, &aeration_stats.in_flight);
-	trace_batch_submit(name, batch->nr, offered);
+	trace_aeration_batch_submit(name, batch->nr, offered);
 	start = ktime_get_ns();
 
 	err = dev->ops->react(dev, batch);
@@ -109,8 +109,8 @@ int batch_submit(struct aerator_dev_info *dev)
 	else
 		check_states(dev, batch);
 	refused = count_taken(batch, &bytes);
-	trace_batch_ack(name, batch->nr - refused, bytes,
-			ktime_get_ns() - start, err);
+	trace_aeration_batch_ack(name, batch->nr - refused, bytes,
+				 ktime_get_ns() - start, err);
 	atomic64_sub(offered >> PAGE_SHIFT, &aeration_stats.in_flight);
 
 	if (err) {
@@ -125,7 +125,7 @@ int batch_submit(struct aerator_dev_info *dev)
 }
 
 /**
- * batch_restore - have a batch backed again
+ * aeration_batch_restore - have a batch backed again
  * @dev: a started durable device
  * @batch: 1 to capacity held blocks
  *
@@ -135,7 +135,8 @@ int batch_submit(struct aerator_dev_info *dev)
  * Context: process context, memory reclaim included, one caller at a time for
  *	each device, no spinlock held; sleeps; allocates nothing.
  */
-void batch_restore(struct aerator_dev_info *dev, struct aerator_batch *batch)
+void aeration_batch_restore(struct aerator_dev_info *dev,
+			    struct aerator_batch *batch)
 {
 	const char *name = dev->ops->name;
 	u64 asked, bytes = 0, start = ktime_get_ns();
@@ -143,7 +144,7 @@ void batch_restore(struct aerator_dev_info *dev, struct aerator_batch *batch)
 	int err;
 
 	asked = set_all(batch, AERATOR_BLOCK_RESTORING);
-	trace_restore_submit(name, batch->nr, asked);
+	trace_aeration_restore_submit(name, batch->nr, asked);
 
 	err = dev->ops->restore(dev, batch);
 
@@ -156,7 +157,8 @@ void batch_restore(struct aerator_dev_info *dev, struct aerator_batch *batch)
 			bytes += block_bytes(&batch->block[i]);
 			restored++;
 		}
-	trace_restore_ack(name, restored, bytes, ktime_get_ns() - start, err);
+	trace_aeration_restore_ack(name, restored, bytes,
+				   ktime_get_ns() - start, err);
 	atomic64_inc(&aeration_stats.restores);
 	atomic64_add(bytes, &aeration_stats.restored);
 }

@@ -87,7 +87,7 @@ static void count_zone(struct zone *zone, unsigned int smallest,
 }
 
 /**
- * census_take - count free blocks by whether they are reported
+ * aeration_census_take - count free blocks by whether they are reported
  * @order: smallest order that the mm reports
  * @out: what was counted, in blocks of that order or more
  *
@@ -95,7 +95,7 @@ static void count_zone(struct zone *zone, unsigned int smallest,
  *
  * Context: process context, no lock held; may sleep.
  */
-void census_take(unsigned int order, struct census *out)
+void aeration_census_take(unsigned int order, struct census *out)
 {
 	int nid, z;
 

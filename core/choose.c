@@ -21,23 +21,23 @@ static const char *const choose_names[] = {
 };
 
 /**
- * choose_name - what a choice is called
+ * aeration_choose_name - what a choice is called
  * @kind: a backend, AERATOR_AUTO or AERATOR_NONE
  *
  * Return: the word that aeration.backend= knows it by.
  */
-const char *choose_name(enum aerator_kind kind)
+const char *aeration_choose_name(enum aerator_kind kind)
 {
 	return choose_names[kind];
 }
 
 /**
- * choose_parse - what a word means
+ * aeration_choose_parse - what a word means
  * @name: value of aeration.backend=; one newline at its end is ignored
  *
  * Return: an enum aerator_kind, or -1 if there is no such choice.
  */
-int choose_parse(const char *name)
+int aeration_choose_parse(const char *name)
 {
 	size_t len = strlen(name);
 	int i;
@@ -52,13 +52,14 @@ int choose_parse(const char *name)
 }
 
 /**
- * choose_forbids - may this backend never run on this host?
+ * aeration_choose_forbids - may this backend never run on this host?
  * @f: the facts; only those about the host are looked at
  * @kind: a backend
  *
  * Return: the reason, or NULL if it may run.
  */
-const char *choose_forbids(const struct choose_facts *f, enum aerator_kind kind)
+const char *aeration_choose_forbids(const struct choose_facts *f,
+				    enum aerator_kind kind)
 {
 	if (f->confidential)
 		return "the memory of a confidential guest is not the host's to take";
@@ -79,15 +80,16 @@ const char *choose_forbids(const struct choose_facts *f, enum aerator_kind kind)
 }
 
 /**
- * choose_against - why is this backend not chosen?
+ * aeration_choose_against - why is this backend not chosen?
  * @f: the facts
  * @kind: a backend
  *
  * Return: the reason, or NULL if nothing speaks against it.
  */
-const char *choose_against(const struct choose_facts *f, enum aerator_kind kind)
+const char *aeration_choose_against(const struct choose_facts *f,
+				    enum aerator_kind kind)
 {
-	const char *why = choose_forbids(f, kind);
+	const char *why = aeration_choose_forbids(f, kind);
 
 	if (why)
 		return why;
@@ -107,23 +109,23 @@ const char *choose_against(const struct choose_facts *f, enum aerator_kind kind)
 }
 
 /**
- * choose_backend - pick one
+ * aeration_choose_backend - pick one
  * @f: the facts
  *
  * Return: the first backend that nothing speaks against, or AERATOR_NONE.
  */
-enum aerator_kind choose_backend(const struct choose_facts *f)
+enum aerator_kind aeration_choose_backend(const struct choose_facts *f)
 {
 	enum aerator_kind kind;
 
 	for (kind = 0; kind < AERATOR_KINDS; kind++)
-		if (!choose_against(f, kind))
+		if (!aeration_choose_against(f, kind))
 			return kind;
 	return AERATOR_NONE;
 }
 
 /**
- * choose_absent - whose module has to be asked for?
+ * aeration_choose_absent - whose module has to be asked for?
  * @f: the facts
  *
  * A virtio device has an alias that its module is loaded by, and the test device
@@ -133,7 +135,7 @@ enum aerator_kind choose_backend(const struct choose_facts *f)
  * Return: AERATOR_XEN or AERATOR_HYPERV if only its device is missing, otherwise
  *	AERATOR_NONE.
  */
-enum aerator_kind choose_absent(const struct choose_facts *f)
+enum aerator_kind aeration_choose_absent(const struct choose_facts *f)
 {
 	struct choose_facts there = *f;
 	enum aerator_kind kind;
@@ -142,22 +144,23 @@ enum aerator_kind choose_absent(const struct choose_facts *f)
 		return AERATOR_NONE;
 	kind = f->on_xen ? AERATOR_XEN : AERATOR_HYPERV;
 	there.present |= 1U << kind;
-	if (there.present == f->present || choose_against(&there, kind))
+	if (there.present == f->present ||
+	    aeration_choose_against(&there, kind))
 		return AERATOR_NONE;
 	return kind;
 }
 
 /**
- * choose_failed - is nothing chosen only because a device failed?
+ * aeration_choose_failed - is nothing chosen only because a device failed?
  * @f: the facts
  *
  * Return: true if there would be a choice had no device failed.
  */
-bool choose_failed(const struct choose_facts *f)
+bool aeration_choose_failed(const struct choose_facts *f)
 {
 	struct choose_facts well = *f;
 
 	well.failed = 0;
-	return choose_backend(f) == AERATOR_NONE &&
-	       choose_backend(&well) != AERATOR_NONE;
+	return aeration_choose_backend(f) == AERATOR_NONE &&
+	       aeration_choose_backend(&well) != AERATOR_NONE;
 }

@@ -47,12 +47,14 @@ struct choose_facts {
 	unsigned int failed;
 };
 
-const char *choose_name(enum aerator_kind kind);
-int choose_parse(const char *name);
-const char *choose_forbids(const struct choose_facts *f, enum aerator_kind kind);
-const char *choose_against(const struct choose_facts *f, enum aerator_kind kind);
-enum aerator_kind choose_absent(const struct choose_facts *f);
-bool choose_failed(const struct choose_facts *f);
-enum aerator_kind choose_backend(const struct choose_facts *f);
+const char *aeration_choose_name(enum aerator_kind kind);
+int aeration_choose_parse(const char *name);
+const char *aeration_choose_forbids(const struct choose_facts *f,
+				    enum aerator_kind kind);
+const char *aeration_choose_against(const struct choose_facts *f,
+				    enum aerator_kind kind);
+enum aerator_kind aeration_choose_absent(const struct choose_facts *f);
+bool aeration_choose_failed(const struct choose_facts *f);
+enum aerator_kind aeration_choose_backend(const struct choose_facts *f);
 
 #endif /* _AERATION_CHOOSE_H */

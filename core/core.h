@@ -61,37 +61,38 @@ extern struct aeration_stats aeration_stats;
 extern struct workqueue_struct *aeration_wq;
 
 /* batch.c */
-int batch_submit(struct aerator_dev_info *dev);
-void batch_restore(struct aerator_dev_info *dev, struct aerator_batch *batch);
+int aeration_batch_submit(struct aerator_dev_info *dev);
+void aeration_batch_restore(struct aerator_dev_info *dev,
+			    struct aerator_batch *batch);
 
 /* params.c: values in force; writers go through the parameter's setter */
-u32 param_window_ms(void);
-u32 param_backoff_ms(void);
-int param_store_backoff_ms(const char *val);
-unsigned long param_reserve_pages(void);
-unsigned int param_order(void);
-enum aerator_kind param_backend(void);
-int param_store_window_ms(const char *val);
-int param_store_reserve_mb(const char *val);
-int param_store_max_held(const char *val);
-int param_show_max_held(char *buf);
-unsigned long param_max_held_pages(void);
-unsigned int param_reserve_mb(void);
+u32 aeration_param_window_ms(void);
+u32 aeration_param_backoff_ms(void);
+int aeration_param_store_backoff_ms(const char *val);
+unsigned long aeration_param_reserve_pages(void);
+unsigned int aeration_param_order(void);
+enum aerator_kind aeration_param_backend(void);
+int aeration_param_store_window_ms(const char *val);
+int aeration_param_store_reserve_mb(const char *val);
+int aeration_param_store_max_held(const char *val);
+int aeration_param_show_max_held(char *buf);
+unsigned long aeration_param_max_held_pages(void);
+unsigned int aeration_param_reserve_mb(void);
 
 /* registry.c */
-void registry_init(void);
-bool registry_is_live(void);
-void registry_exit(void);
-void registry_ask(void);
-void registry_retune(void);
-int registry_flush(void);
-int registry_restore(void);
-unsigned int registry_order(void);
-enum aeration_state registry_state(void);
-const char *registry_state_name(enum aeration_state state);
-unsigned int registry_capacity(void);
-const char *registry_backend(void);
-int registry_why(enum aerator_kind kind, char *buf, size_t size);
+void aeration_registry_init(void);
+bool aeration_registry_is_live(void);
+void aeration_registry_exit(void);
+void aeration_registry_ask(void);
+void aeration_registry_retune(void);
+int aeration_registry_flush(void);
+int aeration_registry_restore(void);
+unsigned int aeration_registry_order(void);
+enum aeration_state aeration_registry_state(void);
+const char *aeration_registry_state_name(enum aeration_state state);
+unsigned int aeration_registry_capacity(void);
+const char *aeration_registry_backend(void);
+int aeration_registry_why(enum aerator_kind kind, char *buf, size_t size);
 
 /**
  * struct source - where blocks come from
@@ -117,15 +118,15 @@ struct source {
 	unsigned int (*order)(void);
 };
 
-extern const struct source report_source;	/* report.c: transient */
-extern const struct source hold_source;		/* hold.c: durable */
+extern const struct source aeration_report_source;	/* report.c: transient */
+extern const struct source aeration_hold_source;		/* hold.c: durable */
 
 /* hold.c, pressure.c: for show */
-unsigned long hold_blocks(enum aerator_block_state state);
-unsigned long hold_held_pages(void);
-int hold_show_states(char *buf);
-void hold_exit(void);
-bool pressure_starved(void);
+unsigned long aeration_hold_blocks(enum aerator_block_state state);
+unsigned long aeration_hold_held_pages(void);
+int aeration_hold_show_states(char *buf);
+void aeration_hold_exit(void);
+bool aeration_pressure_starved(void);
 
 /**
  * struct census - free memory by whether it is reported
@@ -141,10 +142,10 @@ struct census {
 
 /* census.c */
 
-void census_take(unsigned int order, struct census *out);
+void aeration_census_take(unsigned int order, struct census *out);
 
 /* sysfs.c */
-int sysfs_start(void);
-void sysfs_stop(void);
+int aeration_sysfs_start(void);
+void aeration_sysfs_stop(void);
 
 #endif /* _AERATION_CORE_H */

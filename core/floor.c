@@ -14,12 +14,12 @@
 #define SPAN_NS		(FLOOR_SLOTS * FLOOR_SLOT_MS * 1000000ULL)
 
 /**
- * floor_init - begin with a guest that has not allocated anything lately
+ * aeration_floor_init - begin with a guest that has not allocated anything lately
  * @f: the floor
  * @now_ms: the time, ms
  * @unused: pages the guest does not use: free ones and held ones
  */
-void floor_init(struct floor *f, u64 now_ms, unsigned long unused)
+void aeration_floor_init(struct floor *f, u64 now_ms, unsigned long unused)
 {
 	unsigned int i;
 
@@ -31,7 +31,7 @@ void floor_init(struct floor *f, u64 now_ms, unsigned long unused)
 }
 
 /**
- * floor_sample - take note of how much the guest does not use
+ * aeration_floor_sample - take note of how much the guest does not use
  * @f: the floor
  * @now_ms: the time, ms; one before the last sample's counts as the same
  * @unused: pages the guest does not use: free ones and held ones
@@ -39,7 +39,7 @@ void floor_init(struct floor *f, u64 now_ms, unsigned long unused)
  * Memory that was taken and given back within a slot does not show: it did not
  * need any more than there was.
  */
-void floor_sample(struct floor *f, u64 now_ms, unsigned long unused)
+void aeration_floor_sample(struct floor *f, u64 now_ms, unsigned long unused)
 {
 	u64 slot = now_ms / FLOOR_SLOT_MS;
 	u64 i, passed = slot > f->newest ? slot - f->newest : 0;
@@ -56,12 +56,12 @@ void floor_sample(struct floor *f, u64 now_ms, unsigned long unused)
 }
 
 /**
- * floor_restored - take note of what a restore cost
+ * aeration_floor_restored - take note of what a restore cost
  * @f: the floor
  * @pages: pages that were restored, at least 1
  * @ns: how long that took, ns
  */
-void floor_restored(struct floor *f, unsigned long pages, u64 ns)
+void aeration_floor_restored(struct floor *f, unsigned long pages, u64 ns)
 {
 	u64 cost = ns / pages;
 
@@ -75,7 +75,7 @@ void floor_restored(struct floor *f, unsigned long pages, u64 ns)
 }
 
 /**
- * floor_pages - how much must be free beyond the reserve
+ * aeration_floor_pages - how much must be free beyond the reserve
  * @f: the floor
  *
  * What the guest began to use during the time the slots cover, and what it would
@@ -85,7 +85,7 @@ void floor_restored(struct floor *f, unsigned long pages, u64 ns)
  *
  * Return: pages.
  */
-unsigned long floor_pages(const struct floor *f)
+unsigned long aeration_floor_pages(const struct floor *f)
 {
 	unsigned long grown = 0;
 	u64 restore_ns;

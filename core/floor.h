@@ -35,9 +35,9 @@ struct floor {
 	unsigned long ns_per_page;
 };
 
-void floor_init(struct floor *f, u64 now_ms, unsigned long unused);
-void floor_sample(struct floor *f, u64 now_ms, unsigned long unused);
-void floor_restored(struct floor *f, unsigned long pages, u64 ns);
-unsigned long floor_pages(const struct floor *f);
+void aeration_floor_init(struct floor *f, u64 now_ms, unsigned long unused);
+void aeration_floor_sample(struct floor *f, u64 now_ms, unsigned long unused);
+void aeration_floor_restored(struct floor *f, unsigned long pages, u64 ns);
+unsigned long aeration_floor_pages(const struct floor *f);
 
 #endif /* _AERATION_FLOOR_H */

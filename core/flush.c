@@ -20,15 +20,17 @@ static unsigned long flush_budget(void)
 	struct census census;
 	unsigned long free, budget;
 
-	grant_take_census(&census);
-	spin_lock_bh(&watch.lock);
-	if (grant_read_free(&free))
-		pacer_sample(&watch.pacer, watch_now_ms(), free);
-	budget = pacer_budget(pacer_surplus_now(&watch.pacer), census.reported,
-			      census.reportable);
-	reporter.budget = budget;
-	reporter.flushing = true;
-	spin_unlock_bh(&watch.lock);
+	aeration_grant_take_census(&census);
+	spin_lock_bh(&aeration_watch.lock);
+	if (aeration_grant_read_free(&free))
+		aeration_pacer_sample(&aeration_watch.pacer,
+				      aeration_watch_now_ms(), free);
+	budget = aeration_pacer_surplus_now(&aeration_watch.pacer);
+	budget = aeration_pacer_budget(budget, census.reported,
+				       census.reportable);
+	aeration_reporter.budget = budget;
+	aeration_reporter.flushing = true;
+	spin_unlock_bh(&aeration_watch.lock);
 	return budget;
 }
 
@@ -38,11 +40,11 @@ static u64 flush_pass(void)
 	u64 before = pages_reported();
 	unsigned long budget;
 
-	flush_delayed_work(&reporter.prdev.work);
+	flush_delayed_work(&aeration_reporter.prdev.work);
 	budget = flush_budget();
 	if (budget) {
-		grant_start_pass();
-		flush_delayed_work(&reporter.prdev.work);
+		aeration_grant_start_pass();
+		flush_delayed_work(&aeration_reporter.prdev.work);
 	}
 	return pages_reported() - before;
 }
@@ -54,7 +56,7 @@ static u64 not_taken(void)
 }
 
 /**
- * report_flush - report all surplus now, whatever the window says
+ * aeration_report_flush - report all surplus now, whatever the window says
  *
  * Returns when nothing is left that could be reported, or when as much was
  * reported as could be at the beginning: what is freed meanwhile has no part in
@@ -65,7 +67,7 @@ static u64 not_taken(void)
  * Return: 0, -ERESTARTSYS if a signal came first, -EIO if the hypervisor did
  *	not take what was offered.
  */
-int report_flush(void)
+int aeration_report_flush(void)
 {
 	u64 errors = not_taken(), left = flush_budget();
 	unsigned int idle = 0;
@@ -81,9 +83,9 @@ int report_flush(void)
 		else if (signal_pending(current))
 			err = -ERESTARTSYS;
 	}
-	spin_lock_bh(&watch.lock);
-	reporter.flushing = false;
-	reporter.budget = 0;
-	spin_unlock_bh(&watch.lock);
+	spin_lock_bh(&aeration_watch.lock);
+	aeration_reporter.flushing = false;
+	aeration_reporter.budget = 0;
+	spin_unlock_bh(&aeration_watch.lock);
 	return err;
 }

@@ -19,11 +19,11 @@
 
 static bool pass_is_running(void)
 {
-	return work_busy(&reporter.prdev.work.work) & WORK_BUSY_RUNNING;
+	return work_busy(&aeration_reporter.prdev.work.work) & WORK_BUSY_RUNNING;
 }
 
 /**
- * grant_read_free - read how many pages are free
+ * aeration_grant_read_free - read how many pages are free
  * @free: set to the number, pages isolated for us included: they come back
  *	unless the guest takes them
  *
@@ -31,25 +31,25 @@ static bool pass_is_running(void)
  * Return: false if that cannot be told, because the mm is in a pass and holds
  *	blocks that it has not shown us, or has not put back yet.
  */
-bool grant_read_free(unsigned long *free)
+bool aeration_grant_read_free(unsigned long *free)
 {
-	long isolated = atomic_long_read(&reporter.isolated);
+	long isolated = atomic_long_read(&aeration_reporter.isolated);
 	bool in_pass = pass_is_running();
 
 	*free = global_zone_page_state(NR_FREE_PAGES) + isolated;
 	if (isolated)
-		return atomic_long_read(&reporter.isolated) == isolated;
+		return atomic_long_read(&aeration_reporter.isolated) == isolated;
 	return !in_pass && !pass_is_running();
 }
 
 /**
- * grant_start_pass - have the mm start a pass now, or after the present one
+ * aeration_grant_start_pass - have the mm start a pass now, or after the present one
  *
  * Context: any, while reporting is registered with the mm.
  */
-void grant_start_pass(void)
+void aeration_grant_start_pass(void)
 {
-	mod_delayed_work(system_freezable_wq, &reporter.prdev.work, 0);
+	mod_delayed_work(system_freezable_wq, &aeration_reporter.prdev.work, 0);
 }
 
 /* Largest batch the mm can offer out of what was counted. */
@@ -60,24 +60,26 @@ static unsigned long largest_batch(const struct census *census)
 }
 
 /**
- * grant_take_census - count what is reported and reportable
+ * aeration_grant_take_census - count what is reported and reportable
  * @census: set to what was counted
  *
  * Also settles when the next one may be taken, by what this one cost.
  *
  * Context: process context, watch.lock not held; may sleep.
  */
-void grant_take_census(struct census *census)
+void aeration_grant_take_census(struct census *census)
 {
 	u64 start = ktime_get_ns(), pause;
 
-	reporter.order = compat_reporting_order(&reporter.prdev);
-	census_take(reporter.order, census);
+	aeration_reporter.order =
+		compat_reporting_order(&aeration_reporter.prdev);
+	aeration_census_take(aeration_reporter.order, census);
 	pause = div_u64((ktime_get_ns() - start) * CENSUS_SHARE, NSEC_PER_MSEC);
-	spin_lock_bh(&watch.lock);
-	pacer_set_out(&watch.pacer, census->reported);
-	reporter.census_at = watch_now_ms() + min_t(u64, pause, CENSUS_PAUSE_MAX_MS);
-	spin_unlock_bh(&watch.lock);
+	spin_lock_bh(&aeration_watch.lock);
+	aeration_pacer_set_out(&aeration_watch.pacer, census->reported);
+	aeration_reporter.census_at = aeration_watch_now_ms() + min_t(u64,
+								      pause, CENSUS_PAUSE_MAX_MS);
+	spin_unlock_bh(&aeration_watch.lock);
 }
 
 /*
@@ -90,30 +92,32 @@ static bool grant(unsigned long surplus)
 	unsigned long budget;
 	bool more = false;
 
-	grant_take_census(&census);
-	budget = pacer_budget(surplus, census.reported, census.reportable);
-	if (!pacer_fits(budget, largest_batch(&census)))
+	aeration_grant_take_census(&census);
+	budget = aeration_pacer_budget(surplus, census.reported,
+				       census.reportable);
+	if (!aeration_pacer_fits(budget, largest_batch(&census)))
 		budget = 0;
-	spin_lock_bh(&watch.lock);
-	if (watch.mode != WATCH_STOPPED && !reporter.flushing) {
-		reporter.budget = budget;
+	spin_lock_bh(&aeration_watch.lock);
+	if (aeration_watch.mode != WATCH_STOPPED &&
+	    !aeration_reporter.flushing) {
+		aeration_reporter.budget = budget;
 		if (budget) {
-			grant_start_pass();
-			more = ++reporter.unused_grants <= UNUSED_GRANTS;
+			aeration_grant_start_pass();
+			more = ++aeration_reporter.unused_grants <= UNUSED_GRANTS;
 		}
 	}
-	spin_unlock_bh(&watch.lock);
+	spin_unlock_bh(&aeration_watch.lock);
 	return more;
 }
 
 static bool report_decide(unsigned long surplus)
 {
-	u64 now = watch_now_ms();
+	u64 now = aeration_watch_now_ms();
 	bool early;
 
-	spin_lock_bh(&watch.lock);
-	early = now < reporter.census_at || now < watch.paused_until;
-	spin_unlock_bh(&watch.lock);
+	spin_lock_bh(&aeration_watch.lock);
+	early = now < aeration_reporter.census_at || now < aeration_watch.paused_until;
+	spin_unlock_bh(&aeration_watch.lock);
 	if (early)
 		return true;
 	return surplus && (pass_is_running() || grant(surplus));
@@ -122,17 +126,18 @@ static bool report_decide(unsigned long surplus)
 /* What the mm left of a grant does not outlive the surplus. */
 static void report_sampled(unsigned long surplus)
 {
-	if (!reporter.flushing)
-		reporter.budget = min(reporter.budget, surplus);
+	if (!aeration_reporter.flushing)
+		aeration_reporter.budget = min(aeration_reporter.budget,
+					       surplus);
 }
 
 static void report_quiet(void)
 {
-	reporter.budget = 0;
+	aeration_reporter.budget = 0;
 }
 
-const struct watch_ops report_watch_ops = {
-	.read = grant_read_free,
+const struct watch_ops aeration_report_watch_ops = {
+	.read = aeration_grant_read_free,
 	.sampled = report_sampled,
 	.decide = report_decide,
 	.quiet = report_quiet,

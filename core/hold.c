@@ -26,54 +26,56 @@
  */
 #define HOLD_GFP	(__GFP_NOMEMALLOC | __GFP_NORETRY | __GFP_NOWARN)
 
-struct hold_state hold = {
-	.surrender_lock = __MUTEX_INITIALIZER(hold.surrender_lock),
-	.restore_lock = __MUTEX_INITIALIZER(hold.restore_lock),
-	.lock = __SPIN_LOCK_UNLOCKED(hold.lock),
-	.pool = LIST_HEAD_INIT(hold.pool),
-	.quarantine = LIST_HEAD_INIT(hold.quarantine),
+struct hold_state aeration_hold = {
+	.surrender_lock = __MUTEX_INITIALIZER(aeration_hold.surrender_lock),
+	.restore_lock = __MUTEX_INITIALIZER(aeration_hold.restore_lock),
+	.lock = __SPIN_LOCK_UNLOCKED(aeration_hold.lock),
+	.pool = LIST_HEAD_INIT(aeration_hold.pool),
+	.quarantine = LIST_HEAD_INIT(aeration_hold.quarantine),
 };
 
 static unsigned long block_pages(void)
 {
-	return 1UL << hold.order;
+	return 1UL << aeration_hold.order;
 }
 
 static void move_locked(enum aerator_block_state from,
 			enum aerator_block_state to, unsigned long nr)
 {
-	lockdep_assert_held(&hold.lock);
-	hold.count[from] -= nr;
-	hold.count[to] += nr;
+	lockdep_assert_held(&aeration_hold.lock);
+	aeration_hold.count[from] -= nr;
+	aeration_hold.count[to] += nr;
 }
 
 static void move(enum aerator_block_state from, enum aerator_block_state to,
 		 unsigned long nr)
 {
-	spin_lock_bh(&hold.lock);
+	spin_lock_bh(&aeration_hold.lock);
 	move_locked(from, to, nr);
-	spin_unlock_bh(&hold.lock);
+	spin_unlock_bh(&aeration_hold.lock);
 }
 
 /* Quarantined pages are not reclaimable, and nobody counts on them any more. */
 static void count_out(struct page *page, long pages)
 {
 	mod_node_page_state(page_pgdat(page), NR_KERNEL_MISC_RECLAIMABLE, pages);
-	atomic_long_add(pages, &hold.out);
+	atomic_long_add(pages, &aeration_hold.out);
 }
 
 static struct page *take_one(void)
 {
-	gfp_t gfp = HOLD_GFP | (READ_ONCE(hold.dev->scrub) ? __GFP_ZERO : 0);
-	struct page *page = alloc_pages_node(numa_mem_id(), gfp, hold.order);
+	gfp_t gfp = HOLD_GFP | (READ_ONCE(aeration_hold.dev->scrub) ?
+				__GFP_ZERO : 0);
+	struct page *page = alloc_pages_node(numa_mem_id(), gfp,
+					     aeration_hold.order);
 
 	if (!page)
 		return NULL;
 	count_out(page, block_pages());
-	spin_lock_bh(&hold.lock);
-	hold.taken++;
-	hold.count[AERATOR_BLOCK_ISOLATED]++;
-	spin_unlock_bh(&hold.lock);
+	spin_lock_bh(&aeration_hold.lock);
+	aeration_hold.taken++;
+	aeration_hold.count[AERATOR_BLOCK_ISOLATED]++;
+	spin_unlock_bh(&aeration_hold.lock);
 	return page;
 }
 
@@ -89,7 +91,7 @@ static void take(struct aerator_batch *batch, unsigned int nr,
 		if (!page)
 			break;
 		batch->block[batch->nr].pfn = page_to_pfn(page);
-		batch->block[batch->nr].order = hold.order;
+		batch->block[batch->nr].order = aeration_hold.order;
 		batch->block[batch->nr].state = AERATOR_BLOCK_ISOLATED;
 		batch->nr++;
 		cond_resched();
@@ -120,11 +122,11 @@ static void give_back(const struct aerator_block *block)
 
 	for (i = 0; i < block_pages(); i++)
 		__ClearPageOffline(page + i);
-	spin_lock_bh(&hold.lock);
+	spin_lock_bh(&aeration_hold.lock);
 	move_locked(AERATOR_BLOCK_ISOLATED, AERATOR_BLOCK_FREE, 1);
-	spin_unlock_bh(&hold.lock);
+	spin_unlock_bh(&aeration_hold.lock);
 	count_out(page, -(long)block_pages());
-	__free_pages(page, hold.order);
+	__free_pages(page, aeration_hold.order);
 }
 
 /**
@@ -151,13 +153,13 @@ static struct settled settle(const struct aerator_batch *batch,
 		const struct aerator_block *block = &batch->block[i];
 		struct page *page = pfn_to_page(block->pfn);
 
-		spin_lock_bh(&hold.lock);
+		spin_lock_bh(&aeration_hold.lock);
 		move_locked(from, block->state, 1);
 		if (block->state == AERATOR_BLOCK_HELD)
-			list_add(&page->lru, &hold.pool);
+			list_add(&page->lru, &aeration_hold.pool);
 		else if (block->state == AERATOR_BLOCK_QUARANTINED)
-			list_add(&page->lru, &hold.quarantine);
-		spin_unlock_bh(&hold.lock);
+			list_add(&page->lru, &aeration_hold.quarantine);
+		spin_unlock_bh(&aeration_hold.lock);
 
 		if (block->state == AERATOR_BLOCK_ISOLATED) {
 			give_back(block);
@@ -167,7 +169,7 @@ static struct settled settle(const struct aerator_batch *batch,
 		} else if (block->state == AERATOR_BLOCK_QUARANTINED) {
 			count_out(page, -(long)block_pages());
 			pr_err("%s: block pfn %lx order %u is quarantined: not all of it may be backed; its %lu KiB are lost to this guest until it boots again\n",
-			       hold.dev->ops->name, block->pfn, block->order,
+			       aeration_hold.dev->ops->name, block->pfn, block->order,
 			       block_pages() << (PAGE_SHIFT - 10));
 		}
 	}
@@ -177,15 +179,15 @@ static struct settled settle(const struct aerator_batch *batch,
 /* Under the lock, so that what the backend hears last is true. */
 static void note_held(void)
 {
-	spin_lock_bh(&hold.lock);
-	if (hold.dev->ops->note_held)
-		hold.dev->ops->note_held(hold.dev,
-					 (u64)hold_held_pages() << PAGE_SHIFT);
-	spin_unlock_bh(&hold.lock);
+	spin_lock_bh(&aeration_hold.lock);
+	if (aeration_hold.dev->ops->note_held)
+		aeration_hold.dev->ops->note_held(aeration_hold.dev,
+						  (u64)aeration_hold_held_pages() << PAGE_SHIFT);
+	spin_unlock_bh(&aeration_hold.lock);
 }
 
 /**
- * hold_surrender - take free blocks and hand them to the hypervisor
+ * aeration_hold_surrender - take free blocks and hand them to the hypervisor
  * @blocks: how many, at least 1; no more than the capacity of the device go
  * @keep: pages that must stay free
  * @went: set to how many the hypervisor took
@@ -194,17 +196,19 @@ static void note_held(void)
  *	blocks.
  * Return: what came of it.
  */
-enum hold_result hold_surrender(unsigned long blocks, unsigned long keep,
-				unsigned long *went)
+enum hold_result aeration_hold_surrender(unsigned long blocks,
+					 unsigned long keep,
+					 unsigned long *went)
 {
-	struct aerator_batch *batch = hold.dev->batch;
+	struct aerator_batch *batch = aeration_hold.dev->batch;
 	enum hold_result result = HOLD_NOT_NOW;
-	unsigned int nr = min_t(unsigned long, blocks, hold.dev->capacity);
+	unsigned int nr = min_t(unsigned long, blocks,
+				aeration_hold.dev->capacity);
 	int err = 0;
 
 	*went = 0;
-	mutex_lock(&hold.surrender_lock);
-	if (hold.quiesced)
+	mutex_lock(&aeration_hold.surrender_lock);
+	if (aeration_hold.quiesced)
 		goto out;
 	take(batch, nr, keep);
 	result = batch->nr < nr ? HOLD_FEW : HOLD_DONE;
@@ -212,45 +216,47 @@ enum hold_result hold_surrender(unsigned long blocks, unsigned long keep,
 		goto out;
 	mark_offline(batch);
 	move(AERATOR_BLOCK_ISOLATED, AERATOR_BLOCK_IN_FLIGHT, batch->nr);
-	err = batch_submit(hold.dev);
+	err = aeration_batch_submit(aeration_hold.dev);
 	*went = settle(batch, AERATOR_BLOCK_IN_FLIGHT).held;
 	note_held();
 	if (err)
 		result = HOLD_REFUSED;
 out:
-	mutex_unlock(&hold.surrender_lock);
+	mutex_unlock(&aeration_hold.surrender_lock);
 	return result;
 }
 
 /* Move up to nr blocks from the pool into the batch of those being restored. */
 static void fetch(unsigned long nr)
 {
-	struct aerator_batch *batch = hold.restoring;
+	struct aerator_batch *batch = aeration_hold.restoring;
 
 	batch->nr = 0;
-	spin_lock_bh(&hold.lock);
-	while (batch->nr < nr && !list_empty(&hold.pool)) {
-		struct page *page = list_first_entry(&hold.pool, struct page,
+	spin_lock_bh(&aeration_hold.lock);
+	while (batch->nr < nr && !list_empty(&aeration_hold.pool)) {
+		struct page *page = list_first_entry(&aeration_hold.pool,
+						     struct page,
 						     lru);
 
 		list_del(&page->lru);
 		batch->block[batch->nr].pfn = page_to_pfn(page);
-		batch->block[batch->nr].order = hold.order;
+		batch->block[batch->nr].order = aeration_hold.order;
 		batch->nr++;
 	}
 	move_locked(AERATOR_BLOCK_HELD, AERATOR_BLOCK_RESTORING, batch->nr);
-	spin_unlock_bh(&hold.lock);
+	spin_unlock_bh(&aeration_hold.lock);
 }
 
 static void note_cost(unsigned int blocks, u64 ns)
 {
-	spin_lock_bh(&watch.lock);
-	floor_restored(&hold.floor, blocks * block_pages(), ns);
-	spin_unlock_bh(&watch.lock);
+	spin_lock_bh(&aeration_watch.lock);
+	aeration_floor_restored(&aeration_hold.floor, blocks * block_pages(),
+				ns);
+	spin_unlock_bh(&aeration_watch.lock);
 }
 
 /**
- * hold_restore - have held blocks backed again and give them to the allocator
+ * aeration_hold_restore - have held blocks backed again and give them to the allocator
  * @blocks: how many, at least 1; no more than a batch full of them come back
  * @come_short: set to true if the hypervisor did not back all it was asked for,
  *	otherwise left alone
@@ -258,70 +264,70 @@ static void note_cost(unsigned int blocks, u64 ns)
  * Context: process context, memory reclaim included; sleeps; allocates nothing.
  * Return: blocks given to the allocator.
  */
-unsigned long hold_restore(unsigned long blocks, bool *come_short)
+unsigned long aeration_hold_restore(unsigned long blocks, bool *come_short)
 {
 	struct settled went = { };
 	u64 start;
 
-	mutex_lock(&hold.restore_lock);
-	if (hold.quiesced || !hold.restoring)
+	mutex_lock(&aeration_hold.restore_lock);
+	if (aeration_hold.quiesced || !aeration_hold.restoring)
 		goto out;
-	fetch(min_t(unsigned long, blocks, hold.dev->capacity));
-	if (!hold.restoring->nr)
+	fetch(min_t(unsigned long, blocks, aeration_hold.dev->capacity));
+	if (!aeration_hold.restoring->nr)
 		goto out;
 	start = ktime_get_ns();
-	batch_restore(hold.dev, hold.restoring);
-	went = settle(hold.restoring, AERATOR_BLOCK_RESTORING);
+	aeration_batch_restore(aeration_hold.dev, aeration_hold.restoring);
+	went = settle(aeration_hold.restoring, AERATOR_BLOCK_RESTORING);
 	if (went.freed)
 		note_cost(went.freed, ktime_get_ns() - start);
 	if (went.held)
 		*come_short = true;
 	note_held();
 out:
-	mutex_unlock(&hold.restore_lock);
+	mutex_unlock(&aeration_hold.restore_lock);
 	return went.freed;
 }
 
 /**
- * hold_blocks - how many blocks are in a state
+ * aeration_hold_blocks - how many blocks are in a state
  * @state: the state; for AERATOR_BLOCK_FREE, blocks ever given back
  *
  * Context: any.
  * Return: blocks.
  */
-unsigned long hold_blocks(enum aerator_block_state state)
+unsigned long aeration_hold_blocks(enum aerator_block_state state)
 {
-	return READ_ONCE(hold.count[state]);
+	return READ_ONCE(aeration_hold.count[state]);
 }
 
 /**
- * hold_held_pages - how many pages the guest has no backing for
+ * aeration_hold_held_pages - how many pages the guest has no backing for
  *
  * Context: any.
  * Return: pages, those that are being restored included.
  */
-unsigned long hold_held_pages(void)
+unsigned long aeration_hold_held_pages(void)
 {
-	return (hold_blocks(AERATOR_BLOCK_HELD) +
-		hold_blocks(AERATOR_BLOCK_RESTORING)) << hold.order;
+	return (aeration_hold_blocks(AERATOR_BLOCK_HELD) +
+		aeration_hold_blocks(AERATOR_BLOCK_RESTORING)) << aeration_hold.order;
 }
 
 /**
- * hold_show_states - print how many blocks are in each state, at one moment
+ * aeration_hold_show_states - print how many blocks are in each state, at one moment
  * @buf: a page of sysfs
  *
  * Context: process context.
  * Return: bytes printed.
  */
-int hold_show_states(char *buf)
+int aeration_hold_show_states(char *buf)
 {
 	unsigned long count[AERATOR_BLOCK_STATES];
 	u64 taken;
 
-	spin_lock_bh(&hold.lock);
-	memcpy(count, hold.count, sizeof(count));
-	taken = hold.taken;
-	spin_unlock_bh(&hold.lock);
+	spin_lock_bh(&aeration_hold.lock);
+	memcpy(count, aeration_hold.count, sizeof(count));
+	taken = aeration_hold.taken;
+	spin_unlock_bh(&aeration_hold.lock);
 	return sysfs_emit(buf, "%llu %lu %lu %lu %lu %lu %lu\n", taken,
 			  count[AERATOR_BLOCK_FREE],
 			  count[AERATOR_BLOCK_ISOLATED],
@@ -333,11 +339,11 @@ int hold_show_states(char *buf)
 
 static void set_quiesced(bool quiesced)
 {
-	mutex_lock(&hold.surrender_lock);
-	mutex_lock(&hold.restore_lock);
-	hold.quiesced = quiesced;
-	mutex_unlock(&hold.restore_lock);
-	mutex_unlock(&hold.surrender_lock);
+	mutex_lock(&aeration_hold.surrender_lock);
+	mutex_lock(&aeration_hold.restore_lock);
+	aeration_hold.quiesced = quiesced;
+	mutex_unlock(&aeration_hold.restore_lock);
+	mutex_unlock(&aeration_hold.surrender_lock);
 }
 
 /**
@@ -365,93 +371,99 @@ EXPORT_SYMBOL_GPL(aerator_quiesce);
 void aerator_resume(struct aerator_dev_info *dev)
 {
 	set_quiesced(false);
-	watch_kick();
+	aeration_watch_kick();
 }
 EXPORT_SYMBOL_GPL(aerator_resume);
 
 static void free_restoring(void)
 {
-	mutex_lock(&hold.restore_lock);
-	kvfree(hold.restoring);
-	hold.restoring = NULL;
-	mutex_unlock(&hold.restore_lock);
+	mutex_lock(&aeration_hold.restore_lock);
+	kvfree(aeration_hold.restoring);
+	aeration_hold.restoring = NULL;
+	mutex_unlock(&aeration_hold.restore_lock);
 }
 
 static int hold_start(struct aerator_dev_info *dev)
 {
 	int err;
 
-	if (!list_empty(&hold.pool) && strcmp(hold.owner, dev->ops->name)) {
+	if (!list_empty(&aeration_hold.pool) &&
+	    strcmp(aeration_hold.owner, dev->ops->name)) {
 		pr_err("%s cannot start: %lu MiB are held by %s; load that backend again to get them back\n",
-		       dev->ops->name, hold_held_pages() >> (20 - PAGE_SHIFT),
-		       hold.owner);
+		       dev->ops->name, aeration_hold_held_pages() >> (20 -
+								      PAGE_SHIFT),
+		       aeration_hold.owner);
 		return -EEXIST;
 	}
-	hold.dev = dev;
+	aeration_hold.dev = dev;
 	/* The backend's own copy of its name goes away with its module. */
-	hold.owner = choose_name(choose_parse(dev->ops->name));
-	hold.order = param_order() ?: pageblock_order;
-	hold.quiesced = false;
-	hold.restoring = kvzalloc(struct_size(hold.restoring, block,
-					      dev->capacity), GFP_KERNEL);
-	if (!hold.restoring)
+	aeration_hold.owner =
+		aeration_choose_name(aeration_choose_parse(dev->ops->name));
+	aeration_hold.order = aeration_param_order() ?: pageblock_order;
+	aeration_hold.quiesced = false;
+	aeration_hold.restoring = kvzalloc(struct_size(aeration_hold.restoring,
+						       block,
+						       dev->capacity), GFP_KERNEL);
+	if (!aeration_hold.restoring)
 		return -ENOMEM;
-	err = pressure_start();
+	err = aeration_pressure_start();
 	if (err) {
 		free_restoring();
 		return err;
 	}
-	watch_start(&hold_watch_ops, pressure_keep(), hold.order);
+	aeration_watch_start(&aeration_hold_watch_ops, aeration_pressure_keep(),
+			     aeration_hold.order);
 	return 0;
 }
 
 /* Whatever the hypervisor does not give back by the end stays in the pool. */
 static void hold_stop(void)
 {
-	watch_stop();
-	pressure_stop();
-	pressure_restore_all();
+	aeration_watch_stop();
+	aeration_pressure_stop();
+	aeration_pressure_restore_all();
 	free_restoring();
-	if (!list_empty(&hold.pool))
+	if (!list_empty(&aeration_hold.pool))
 		pr_err("the hypervisor did not give back %lu MiB; they stay out of use until backend %s starts again and gets them\n",
-		       hold_held_pages() >> (20 - PAGE_SHIFT), hold.owner);
+		       aeration_hold_held_pages() >> (20 -
+						      PAGE_SHIFT), aeration_hold.owner);
 }
 
 static void hold_retune(void)
 {
-	watch_retune(pressure_keep(), hold.order);
+	aeration_watch_retune(aeration_pressure_keep(), aeration_hold.order);
 }
 
 static unsigned int hold_order(void)
 {
-	return hold.order;
+	return aeration_hold.order;
 }
 
 static int hold_restore_now(void)
 {
-	pressure_restore_all();
-	watch_restart(pressure_keep(), hold.order);
-	return list_empty(&hold.pool) ? 0 : -EAGAIN;
+	aeration_pressure_restore_all();
+	aeration_watch_restart(aeration_pressure_keep(), aeration_hold.order);
+	return list_empty(&aeration_hold.pool) ? 0 : -EAGAIN;
 }
 
-const struct source hold_source = {
+const struct source aeration_hold_source = {
 	.start = hold_start,
 	.stop = hold_stop,
 	.retune = hold_retune,
-	.flush = pressure_flush,
+	.flush = aeration_pressure_flush,
 	.restore = hold_restore_now,
 	.order = hold_order,
 };
 
 /**
- * hold_exit - say what the guest loses for good
+ * aeration_hold_exit - say what the guest loses for good
  *
  * Context: process context, when the core is unloaded.
  */
-void hold_exit(void)
+void aeration_hold_exit(void)
 {
-	unsigned long pages = hold_held_pages() +
-		(hold_blocks(AERATOR_BLOCK_QUARANTINED) << hold.order);
+	unsigned long pages = aeration_hold_held_pages() +
+		(aeration_hold_blocks(AERATOR_BLOCK_QUARANTINED) << aeration_hold.order);
 
 	if (pages)
 		pr_err("unloaded with %lu MiB that are not backed: they are lost to this guest until it boots again\n",

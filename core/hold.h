@@ -16,8 +16,8 @@
  *
  * A block has one owner and one state:
  *	free		the allocator
- *	isolated	hold_surrender() on its way out or back, in dev->batch;
- *			hold_restore() on its way back, in hold.restoring
+ *	isolated	aeration_hold_surrender() on its way out or back, in dev->batch;
+ *			aeration_hold_restore() on its way back, in hold.restoring
  *	in flight	the backend's react, in dev->batch
  *	held		hold.pool
  *	restoring	the backend's restore, in hold.restoring
@@ -106,7 +106,7 @@ struct hold_state {
 	struct notifier_block reboot;
 };
 
-extern struct hold_state hold;
+extern struct hold_state aeration_hold;
 
 /**
  * enum hold_result - what came of an attempt to surrender
@@ -123,17 +123,18 @@ enum hold_result {
 };
 
 /* hold.c */
-enum hold_result hold_surrender(unsigned long blocks, unsigned long keep,
-				unsigned long *went);
-unsigned long hold_restore(unsigned long blocks, bool *come_short);
+enum hold_result aeration_hold_surrender(unsigned long blocks,
+					 unsigned long keep,
+					 unsigned long *went);
+unsigned long aeration_hold_restore(unsigned long blocks, bool *come_short);
 
 /* pressure.c */
-extern const struct watch_ops hold_watch_ops;
-unsigned long pressure_keep(void);
-int pressure_start(void);
-void pressure_stop(void);
-unsigned long pressure_restore(unsigned long blocks, bool last_resort);
-void pressure_restore_all(void);
-int pressure_flush(void);
+extern const struct watch_ops aeration_hold_watch_ops;
+unsigned long aeration_pressure_keep(void);
+int aeration_pressure_start(void);
+void aeration_pressure_stop(void);
+unsigned long aeration_pressure_restore(unsigned long blocks, bool last_resort);
+void aeration_pressure_restore_all(void);
+int aeration_pressure_flush(void);
 
 #endif /* _AERATION_HOLD_H */

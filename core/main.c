@@ -17,13 +17,13 @@ static int __init aeration_init(void)
 	aeration_wq = alloc_workqueue("aeration", WQ_FREEZABLE | WQ_UNBOUND, 0);
 	if (!aeration_wq)
 		return -ENOMEM;
-	err = watch_init();
+	err = aeration_watch_init();
 	if (err) {
 		pr_err("cannot follow CPUs coming and going: error %d\n", err);
 		goto out_wq;
 	}
-	registry_init();
-	err = sysfs_start();
+	aeration_registry_init();
+	err = aeration_sysfs_start();
 	if (err) {
 		pr_err("cannot show /sys/kernel/aeration: error %d\n", err);
 		goto out_registry;
@@ -31,8 +31,8 @@ static int __init aeration_init(void)
 	return 0;
 
 out_registry:
-	registry_exit();
-	watch_exit();
+	aeration_registry_exit();
+	aeration_watch_exit();
 out_wq:
 	destroy_workqueue(aeration_wq);
 	return err;
@@ -40,10 +40,10 @@ out_wq:
 
 static void __exit aeration_exit(void)
 {
-	sysfs_stop();
-	registry_exit();
-	hold_exit();
-	watch_exit();
+	aeration_sysfs_stop();
+	aeration_registry_exit();
+	aeration_hold_exit();
+	aeration_watch_exit();
 	destroy_workqueue(aeration_wq);
 }
 

@@ -27,7 +27,7 @@ static unsigned long smaller(unsigned long a, unsigned long b)
 }
 
 /**
- * pacer_init - start a window that knows nothing yet
+ * aeration_pacer_init - start a window that knows nothing yet
  * @p: the pacer
  * @now_ms: the time, ms, on any clock that does not run backwards
  * @window_ms: length of the window, ms, 0 to PACER_WINDOW_MAX_MS; 0 makes all
@@ -40,8 +40,9 @@ static unsigned long smaller(unsigned long a, unsigned long b)
  * What was free before is unknown, so a full window has to pass before
  * anything is surplus.
  */
-void pacer_init(struct pacer *p, u64 now_ms, u32 window_ms, u32 limit_ms,
-		unsigned long reserve, unsigned long step)
+void aeration_pacer_init(struct pacer *p, u64 now_ms, u32 window_ms,
+			 u32 limit_ms,
+			 unsigned long reserve, unsigned long step)
 {
 	unsigned int i;
 
@@ -67,11 +68,11 @@ void pacer_init(struct pacer *p, u64 now_ms, u32 window_ms, u32 limit_ms,
 }
 
 /**
- * pacer_set_reserve - change how many pages are never surplus
+ * aeration_pacer_set_reserve - change how many pages are never surplus
  * @p: the pacer
  * @reserve: free pages that are never surplus
  */
-void pacer_set_reserve(struct pacer *p, unsigned long reserve)
+void aeration_pacer_set_reserve(struct pacer *p, unsigned long reserve)
 {
 	p->reserve = reserve;
 }
@@ -171,7 +172,7 @@ static void take_back(struct pacer *p, u64 now_ms, unsigned long pages)
 	if (!regret || regret < lately / PACER_REGRET_SHARE || regret < p->step)
 		return;
 	p->calm_since = now_ms;
-	if (2 * (u64)pacer_window_ms(p) <= p->limit_ms)
+	if (2 * (u64)aeration_pacer_window_ms(p) <= p->limit_ms)
 		double_window(p);
 }
 
@@ -179,19 +180,19 @@ static void calm_down(struct pacer *p, u64 now_ms)
 {
 	while (p->doubled && now_ms >= p->calm_since &&
 	       now_ms - p->calm_since >=
-	       (u64)PACER_CALM_WINDOWS * pacer_window_ms(p)) {
-		p->calm_since += (u64)PACER_CALM_WINDOWS * pacer_window_ms(p);
+	       (u64)PACER_CALM_WINDOWS * aeration_pacer_window_ms(p)) {
+		p->calm_since += (u64)PACER_CALM_WINDOWS * aeration_pacer_window_ms(p);
 		halve_window(p, now_ms);
 	}
 }
 
 /**
- * pacer_sample - take note of how much is free
+ * aeration_pacer_sample - take note of how much is free
  * @p: the pacer
  * @now_ms: the time, ms; one before the last sample's counts as the same
  * @free: free pages, those in flight to the hypervisor included
  */
-void pacer_sample(struct pacer *p, u64 now_ms, unsigned long free)
+void aeration_pacer_sample(struct pacer *p, u64 now_ms, unsigned long free)
 {
 	u64 slot = now_ms / p->slot_ms;
 
@@ -203,22 +204,22 @@ void pacer_sample(struct pacer *p, u64 now_ms, unsigned long free)
 	p->free = free;
 
 	if (free < p->out)
-		pacer_taken(p, now_ms, p->out - free);
+		aeration_pacer_taken(p, now_ms, p->out - free);
 	calm_down(p, now_ms);
 
-	if (pacer_moved(p, free)) {
+	if (aeration_pacer_moved(p, free)) {
 		p->level = free;
 		p->level_since = now_ms;
 	}
 }
 
 /**
- * pacer_told - take note of what was told to the hypervisor
+ * aeration_pacer_told - take note of what was told to the hypervisor
  * @p: the pacer
  * @now_ms: the time, ms; one before the last sample's counts as the same
  * @pages: pages told; they count as free
  */
-void pacer_told(struct pacer *p, u64 now_ms, unsigned long pages)
+void aeration_pacer_told(struct pacer *p, u64 now_ms, unsigned long pages)
 {
 	u64 slot = now_ms / p->slot_ms;
 
@@ -229,16 +230,16 @@ void pacer_told(struct pacer *p, u64 now_ms, unsigned long pages)
 }
 
 /**
- * pacer_taken - take note of what the guest took back
+ * aeration_pacer_taken - take note of what the guest took back
  * @p: the pacer
  * @now_ms: the time, ms
  * @pages: pages that had been told to the hypervisor
  *
- * For a caller that knows. What pacer_sample() can tell it notes by itself:
+ * For a caller that knows. What aeration_pacer_sample() can tell it notes by itself:
  * memory that was told is taken last, so when less is free than is told, the
  * difference was taken back.
  */
-void pacer_taken(struct pacer *p, u64 now_ms, unsigned long pages)
+void aeration_pacer_taken(struct pacer *p, u64 now_ms, unsigned long pages)
 {
 	pages = smaller(pages, p->out);
 	p->out -= pages;
@@ -246,35 +247,35 @@ void pacer_taken(struct pacer *p, u64 now_ms, unsigned long pages)
 }
 
 /**
- * pacer_set_out - correct how much of what was told is not taken back
+ * aeration_pacer_set_out - correct how much of what was told is not taken back
  * @p: the pacer
  * @out: pages
  *
  * What is less than was thought is not regretted: it was not seen to be taken.
  */
-void pacer_set_out(struct pacer *p, unsigned long out)
+void aeration_pacer_set_out(struct pacer *p, unsigned long out)
 {
 	p->out = out;
 }
 
 /**
- * pacer_window_ms - how long memory must stay free at present
+ * aeration_pacer_window_ms - how long memory must stay free at present
  * @p: the pacer
  *
  * Return: the window in force, ms.
  */
-u32 pacer_window_ms(const struct pacer *p)
+u32 aeration_pacer_window_ms(const struct pacer *p)
 {
 	return p->window_ms << p->doubled;
 }
 
 /**
- * pacer_surplus - memory that stayed free for a whole window, less the reserve
+ * aeration_pacer_surplus - memory that stayed free for a whole window, less the reserve
  * @p: the pacer
  *
  * Return: pages, reported ones included.
  */
-unsigned long pacer_surplus(const struct pacer *p)
+unsigned long aeration_pacer_surplus(const struct pacer *p)
 {
 	unsigned long low = p->free;
 	unsigned int i;
@@ -286,26 +287,26 @@ unsigned long pacer_surplus(const struct pacer *p)
 }
 
 /**
- * pacer_surplus_now - memory that is free at this moment, less the reserve
+ * aeration_pacer_surplus_now - memory that is free at this moment, less the reserve
  * @p: the pacer
  *
  * Return: pages at the last sample, reported ones included; what a flush uses.
  */
-unsigned long pacer_surplus_now(const struct pacer *p)
+unsigned long aeration_pacer_surplus_now(const struct pacer *p)
 {
 	return less_reserve(p, p->free);
 }
 
 /**
- * pacer_settled - has free memory stayed the same for two windows?
+ * aeration_pacer_settled - has free memory stayed the same for two windows?
  * @p: the pacer
  * @now_ms: the time, ms
  *
- * Return: true if sampling may stop until pacer_moved() says otherwise.
+ * Return: true if sampling may stop until aeration_pacer_moved() says otherwise.
  */
-bool pacer_settled(const struct pacer *p, u64 now_ms)
+bool aeration_pacer_settled(const struct pacer *p, u64 now_ms)
 {
-	u64 quiet = 2 * (u64)pacer_window_ms(p);
+	u64 quiet = 2 * (u64)aeration_pacer_window_ms(p);
 
 	if (quiet < PACER_SETTLE_MIN_MS)
 		quiet = PACER_SETTLE_MIN_MS;
@@ -313,13 +314,13 @@ bool pacer_settled(const struct pacer *p, u64 now_ms)
 }
 
 /**
- * pacer_moved - is free memory a step away from where it was?
+ * aeration_pacer_moved - is free memory a step away from where it was?
  * @p: the pacer
  * @free: free pages, those in flight to the hypervisor included
  *
  * Return: true if the difference to the last level is a step or more.
  */
-bool pacer_moved(const struct pacer *p, unsigned long free)
+bool aeration_pacer_moved(const struct pacer *p, unsigned long free)
 {
 	unsigned long gap = free > p->level ? free - p->level : p->level - free;
 
@@ -327,12 +328,12 @@ bool pacer_moved(const struct pacer *p, unsigned long free)
 }
 
 /**
- * pacer_period_ms - how often to sample while free memory changes
+ * aeration_pacer_period_ms - how often to sample while free memory changes
  * @p: the pacer
  *
  * Return: time between two samples, ms.
  */
-u32 pacer_period_ms(const struct pacer *p)
+u32 aeration_pacer_period_ms(const struct pacer *p)
 {
 	if (p->slot_ms < PACER_PERIOD_MIN_MS)
 		return PACER_PERIOD_MIN_MS;
@@ -342,16 +343,17 @@ u32 pacer_period_ms(const struct pacer *p)
 }
 
 /**
- * pacer_budget - how much may be reported now
- * @surplus: pages that are surplus, from pacer_surplus() or
- *	pacer_surplus_now()
+ * aeration_pacer_budget - how much may be reported now
+ * @surplus: pages that are surplus, from aeration_pacer_surplus() or
+ *	aeration_pacer_surplus_now()
  * @reported: free pages that are reported already
  * @reportable: free pages that are not, in blocks that can be
  *
  * Return: pages.
  */
-unsigned long pacer_budget(unsigned long surplus, unsigned long reported,
-			   unsigned long reportable)
+unsigned long aeration_pacer_budget(unsigned long surplus,
+				    unsigned long reported,
+				    unsigned long reportable)
 {
 	if (surplus <= reported)
 		return 0;
@@ -359,7 +361,7 @@ unsigned long pacer_budget(unsigned long surplus, unsigned long reported,
 }
 
 /**
- * pacer_fits - does a batch go within a budget?
+ * aeration_pacer_fits - does a batch go within a budget?
  * @budget: pages that may still be reported
  * @pages: pages in the batch
  *
@@ -368,7 +370,7 @@ unsigned long pacer_budget(unsigned long surplus, unsigned long reported,
  *
  * Return: true if half of the batch or more fits.
  */
-bool pacer_fits(unsigned long budget, unsigned long pages)
+bool aeration_pacer_fits(unsigned long budget, unsigned long pages)
 {
 	return budget && budget >= pages - pages / 2;
 }

@@ -70,21 +70,23 @@ struct pacer {
 	u64 level_since;
 };
 
-void pacer_init(struct pacer *p, u64 now_ms, u32 window_ms, u32 limit_ms,
-		unsigned long reserve, unsigned long step);
-void pacer_set_reserve(struct pacer *p, unsigned long reserve);
-void pacer_sample(struct pacer *p, u64 now_ms, unsigned long free);
-void pacer_told(struct pacer *p, u64 now_ms, unsigned long pages);
-void pacer_taken(struct pacer *p, u64 now_ms, unsigned long pages);
-void pacer_set_out(struct pacer *p, unsigned long out);
-u32 pacer_window_ms(const struct pacer *p);
-unsigned long pacer_surplus(const struct pacer *p);
-unsigned long pacer_surplus_now(const struct pacer *p);
-bool pacer_settled(const struct pacer *p, u64 now_ms);
-bool pacer_moved(const struct pacer *p, unsigned long free);
-u32 pacer_period_ms(const struct pacer *p);
-unsigned long pacer_budget(unsigned long surplus, unsigned long reported,
-			   unsigned long reportable);
-bool pacer_fits(unsigned long budget, unsigned long pages);
+void aeration_pacer_init(struct pacer *p, u64 now_ms, u32 window_ms,
+			 u32 limit_ms,
+			 unsigned long reserve, unsigned long step);
+void aeration_pacer_set_reserve(struct pacer *p, unsigned long reserve);
+void aeration_pacer_sample(struct pacer *p, u64 now_ms, unsigned long free);
+void aeration_pacer_told(struct pacer *p, u64 now_ms, unsigned long pages);
+void aeration_pacer_taken(struct pacer *p, u64 now_ms, unsigned long pages);
+void aeration_pacer_set_out(struct pacer *p, unsigned long out);
+u32 aeration_pacer_window_ms(const struct pacer *p);
+unsigned long aeration_pacer_surplus(const struct pacer *p);
+unsigned long aeration_pacer_surplus_now(const struct pacer *p);
+bool aeration_pacer_settled(const struct pacer *p, u64 now_ms);
+bool aeration_pacer_moved(const struct pacer *p, unsigned long free);
+u32 aeration_pacer_period_ms(const struct pacer *p);
+unsigned long aeration_pacer_budget(unsigned long surplus,
+				    unsigned long reported,
+				    unsigned long reportable);
+bool aeration_pacer_fits(unsigned long budget, unsigned long pages);
 
 #endif /* _AERATION_PACER_H */

@@ -53,50 +53,50 @@ static int store_in_range(const char *val, unsigned int max,
 }
 
 /**
- * param_store_window_ms - set the window
+ * aeration_param_store_window_ms - set the window
  * @val: text of a number, ms, 0 to PACER_WINDOW_MAX_MS
  *
  * Context: process context; may sleep.
  * Return: 0, or -EINVAL with nothing changed.
  */
-int param_store_window_ms(const char *val)
+int aeration_param_store_window_ms(const char *val)
 {
 	int err = store_in_range(val, PACER_WINDOW_MAX_MS, &window_ms);
 
 	if (!err)
-		registry_retune();
+		aeration_registry_retune();
 	return err;
 }
 
 /**
- * param_store_backoff_ms - set how far the window may back off
+ * aeration_param_store_backoff_ms - set how far the window may back off
  * @val: text of a number, ms, 0 to PACER_WINDOW_MAX_MS
  *
  * Context: process context; may sleep.
  * Return: 0, or -EINVAL with nothing changed.
  */
-int param_store_backoff_ms(const char *val)
+int aeration_param_store_backoff_ms(const char *val)
 {
 	int err = store_in_range(val, PACER_WINDOW_MAX_MS, &backoff_ms);
 
 	if (!err)
-		registry_retune();
+		aeration_registry_retune();
 	return err;
 }
 
 /**
- * param_store_reserve_mb - set how much free memory is never surplus
+ * aeration_param_store_reserve_mb - set how much free memory is never surplus
  * @val: text of a number, MiB, 0 to RESERVE_MAX_MB
  *
  * Context: process context; may sleep.
  * Return: 0, or -EINVAL with nothing changed.
  */
-int param_store_reserve_mb(const char *val)
+int aeration_param_store_reserve_mb(const char *val)
 {
 	int err = store_in_range(val, RESERVE_MAX_MB, &reserve_mb);
 
 	if (!err)
-		registry_retune();
+		aeration_registry_retune();
 	return err;
 }
 
@@ -121,7 +121,7 @@ static int parse_max_held(const char *val, struct max_held *out)
 }
 
 /**
- * param_store_max_held - set the most memory that may be held
+ * aeration_param_store_max_held - set the most memory that may be held
  * @val: text of a number of bytes, with a suffix K, M, G or T if wanted, or of a
  *	percentage of the guest's memory, 1% to 100%
  *
@@ -130,7 +130,7 @@ static int parse_max_held(const char *val, struct max_held *out)
  * Context: process context; may sleep.
  * Return: 0, or -EINVAL with nothing changed.
  */
-int param_store_max_held(const char *val)
+int aeration_param_store_max_held(const char *val)
 {
 	struct max_held new;
 	int err = parse_max_held(val, &new);
@@ -140,7 +140,7 @@ int param_store_max_held(const char *val)
 	spin_lock(&max_held_lock);
 	max_held = new;
 	spin_unlock(&max_held_lock);
-	registry_retune();
+	aeration_registry_retune();
 	return 0;
 }
 
@@ -155,13 +155,13 @@ static struct max_held read_max_held(void)
 }
 
 /**
- * param_show_max_held - print the most memory that may be held
+ * aeration_param_show_max_held - print the most memory that may be held
  * @buf: a page of sysfs
  *
  * Context: process context.
  * Return: bytes printed.
  */
-int param_show_max_held(char *buf)
+int aeration_param_show_max_held(char *buf)
 {
 	struct max_held now = read_max_held();
 
@@ -171,12 +171,12 @@ int param_show_max_held(char *buf)
 }
 
 /**
- * param_max_held_pages - read the most memory that may be held
+ * aeration_param_max_held_pages - read the most memory that may be held
  *
  * Context: process context.
  * Return: pages.
  */
-unsigned long param_max_held_pages(void)
+unsigned long aeration_param_max_held_pages(void)
 {
 	struct max_held now = read_max_held();
 
@@ -187,27 +187,27 @@ unsigned long param_max_held_pages(void)
 
 static int set_max_held(const char *val, const struct kernel_param *kp)
 {
-	return param_store_max_held(val);
+	return aeration_param_store_max_held(val);
 }
 
 static int get_max_held(char *buf, const struct kernel_param *kp)
 {
-	return param_show_max_held(buf);
+	return aeration_param_show_max_held(buf);
 }
 
 static int set_window(const char *val, const struct kernel_param *kp)
 {
-	return param_store_window_ms(val);
+	return aeration_param_store_window_ms(val);
 }
 
 static int set_backoff(const char *val, const struct kernel_param *kp)
 {
-	return param_store_backoff_ms(val);
+	return aeration_param_store_backoff_ms(val);
 }
 
 static int set_reserve(const char *val, const struct kernel_param *kp)
 {
-	return param_store_reserve_mb(val);
+	return aeration_param_store_reserve_mb(val);
 }
 
 static int set_order(const char *val, const struct kernel_param *kp)
@@ -222,8 +222,8 @@ static int set_order(const char *val, const struct kernel_param *kp)
  */
 static int set_backend(const char *val, const struct kernel_param *kp)
 {
-	bool loading = !registry_is_live();
-	int kind = choose_parse(val);
+	bool loading = !aeration_registry_is_live();
+	int kind = aeration_choose_parse(val);
 
 	if (kind < 0) {
 		pr_err("unknown backend \"%s\"; known: auto virtio xen hyperv loop none%s\n",
@@ -233,13 +233,14 @@ static int set_backend(const char *val, const struct kernel_param *kp)
 		kind = AERATOR_NONE;
 	}
 	WRITE_ONCE(backend, kind);
-	registry_ask();
+	aeration_registry_ask();
 	return 0;
 }
 
 static int get_backend(char *buf, const struct kernel_param *kp)
 {
-	return sysfs_emit(buf, "%s\n", choose_name(READ_ONCE(backend)));
+	return sysfs_emit(buf, "%s\n",
+			  aeration_choose_name(READ_ONCE(backend)));
 }
 
 static int set_timeout(const char *val, const struct kernel_param *kp)
@@ -305,67 +306,67 @@ module_param_cb(backend, &backend_ops, NULL, 0644);
 MODULE_PARM_DESC(backend, "auto (default), virtio, xen, hyperv, loop or none");
 
 /**
- * param_window_ms - read the window in force
+ * aeration_param_window_ms - read the window in force
  *
  * Context: any.
  * Return: the window in force, ms.
  */
-u32 param_window_ms(void)
+u32 aeration_param_window_ms(void)
 {
 	return READ_ONCE(window_ms);
 }
 
 /**
- * param_backoff_ms - read how far the window may back off
+ * aeration_param_backoff_ms - read how far the window may back off
  *
  * Context: any.
  * Return: the limit in force, ms.
  */
-u32 param_backoff_ms(void)
+u32 aeration_param_backoff_ms(void)
 {
 	return READ_ONCE(backoff_ms);
 }
 
 /**
- * param_reserve_mb - read the reserve in force
+ * aeration_param_reserve_mb - read the reserve in force
  *
  * Context: any.
  * Return: the reserve in force, MiB.
  */
-unsigned int param_reserve_mb(void)
+unsigned int aeration_param_reserve_mb(void)
 {
 	return READ_ONCE(reserve_mb);
 }
 
 /**
- * param_reserve_pages - read the reserve in force
+ * aeration_param_reserve_pages - read the reserve in force
  *
  * Context: any.
  * Return: the reserve in force, pages.
  */
-unsigned long param_reserve_pages(void)
+unsigned long aeration_param_reserve_pages(void)
 {
-	return (unsigned long)param_reserve_mb() << (20 - PAGE_SHIFT);
+	return (unsigned long)aeration_param_reserve_mb() << (20 - PAGE_SHIFT);
 }
 
 /**
- * param_order - read the order asked for
+ * aeration_param_order - read the order asked for
  *
  * Context: any.
  * Return: smallest order asked for, 0 for the kernel's default.
  */
-unsigned int param_order(void)
+unsigned int aeration_param_order(void)
 {
 	return order;
 }
 
 /**
- * param_backend - read the backend asked for
+ * aeration_param_backend - read the backend asked for
  *
  * Context: any.
  * Return: the backend asked for.
  */
-enum aerator_kind param_backend(void)
+enum aerator_kind aeration_param_backend(void)
 {
 	return READ_ONCE(backend);
 }

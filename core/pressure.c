@@ -41,7 +41,8 @@
 
 static unsigned long blocks_of(unsigned long pages)
 {
-	return (pages + (1UL << hold.order) - 1) >> hold.order;
+	return (pages + (1UL << aeration_hold.order) -
+		1) >> aeration_hold.order;
 }
 
 static unsigned long free_pages_now(void)
@@ -83,14 +84,14 @@ static bool zone_is_short(void)
 }
 
 /**
- * pressure_keep - free memory that is never surplus
+ * aeration_pressure_keep - free memory that is never surplus
  *
  * Context: any.
  * Return: pages: the reserve, on top of what the kernel itself wants to be free.
  */
-unsigned long pressure_keep(void)
+unsigned long aeration_pressure_keep(void)
 {
-	return param_reserve_pages() + watermarks();
+	return aeration_param_reserve_pages() + watermarks();
 }
 
 /**
@@ -110,24 +111,26 @@ static struct marks read_marks(void)
 	unsigned long floor;
 	struct marks marks;
 
-	spin_lock_bh(&watch.lock);
-	floor = floor_pages(&hold.floor);
-	spin_unlock_bh(&watch.lock);
-	marks.high = pressure_keep() + floor;
-	marks.low = marks.high - param_reserve_pages() / 2;
+	spin_lock_bh(&aeration_watch.lock);
+	floor = aeration_floor_pages(&aeration_hold.floor);
+	spin_unlock_bh(&aeration_watch.lock);
+	marks.high = aeration_pressure_keep() + floor;
+	marks.low = marks.high - aeration_param_reserve_pages() / 2;
 	return marks;
 }
 
 static bool read_unused(unsigned long *unused)
 {
-	*unused = free_pages_now() + atomic_long_read(&hold.out);
+	*unused = free_pages_now() + atomic_long_read(&aeration_hold.out);
 	return true;
 }
 
 static void sampled(unsigned long surplus)
 {
-	floor_sample(&hold.floor, watch_now_ms(), watch.pacer.free);
-	pacer_set_out(&watch.pacer, atomic_long_read(&hold.out));
+	aeration_floor_sample(&aeration_hold.floor, aeration_watch_now_ms(),
+			      aeration_watch.pacer.free);
+	aeration_pacer_set_out(&aeration_watch.pacer,
+			       atomic_long_read(&aeration_hold.out));
 }
 
 /* The hypervisor gave back less than it was asked for, or all of it. */
@@ -135,22 +138,24 @@ static void note_short(bool is_short, bool got_some)
 {
 	bool was, now;
 
-	spin_lock_bh(&watch.lock);
-	was = hold.starved;
+	spin_lock_bh(&aeration_watch.lock);
+	was = aeration_hold.starved;
 	if (is_short) {
-		hold.starved = true;
-		hold.retry_at = watch_now_ms() + hold.retry_ms;
-		hold.retry_ms = min(2 * hold.retry_ms, SHORT_PAUSE_MAX_MS);
+		aeration_hold.starved = true;
+		aeration_hold.retry_at =
+			aeration_watch_now_ms() + aeration_hold.retry_ms;
+		aeration_hold.retry_ms = min(2 * aeration_hold.retry_ms,
+					     SHORT_PAUSE_MAX_MS);
 	} else if (got_some) {
-		hold.starved = false;
-		hold.retry_ms = SHORT_PAUSE_MIN_MS;
-		hold.retry_at = 0;
+		aeration_hold.starved = false;
+		aeration_hold.retry_ms = SHORT_PAUSE_MIN_MS;
+		aeration_hold.retry_at = 0;
 	}
-	now = hold.starved;
-	spin_unlock_bh(&watch.lock);
+	now = aeration_hold.starved;
+	spin_unlock_bh(&aeration_watch.lock);
 	if (now && !was)
 		pr_warn("the hypervisor has no memory to give back; the guest has to do without %lu MiB and asks again every now and then: free memory on the host, or raise this guest's limit there\n",
-			hold_held_pages() >> (20 - PAGE_SHIFT));
+			aeration_hold_held_pages() >> (20 - PAGE_SHIFT));
 	if (was && !now)
 		pr_info("the hypervisor gives memory back again\n");
 }
@@ -159,9 +164,9 @@ static bool may_retry(void)
 {
 	bool may;
 
-	spin_lock_bh(&watch.lock);
-	may = watch_now_ms() >= hold.retry_at;
-	spin_unlock_bh(&watch.lock);
+	spin_lock_bh(&aeration_watch.lock);
+	may = aeration_watch_now_ms() >= aeration_hold.retry_at;
+	spin_unlock_bh(&aeration_watch.lock);
 	return may;
 }
 
@@ -171,7 +176,7 @@ static unsigned long restore(unsigned long blocks)
 	bool come_short = false;
 
 	while (done < blocks && got && !come_short) {
-		got = hold_restore(blocks - done, &come_short);
+		got = aeration_hold_restore(blocks - done, &come_short);
 		done += got;
 	}
 	note_short(come_short, done);
@@ -179,40 +184,41 @@ static unsigned long restore(unsigned long blocks)
 }
 
 /**
- * pressure_restore - give held blocks back to the allocator, as they are needed
+ * aeration_pressure_restore - give held blocks back to the allocator, as they are needed
  * @blocks: how many
  * @last_resort: ask although the hypervisor had none to give a moment ago
  *
  * Context: process context, memory reclaim included; sleeps; allocates nothing.
  * Return: blocks given to the allocator.
  */
-unsigned long pressure_restore(unsigned long blocks, bool last_resort)
+unsigned long aeration_pressure_restore(unsigned long blocks, bool last_resort)
 {
 	unsigned long done;
 
 	if (!last_resort && !may_retry())
 		return 0;
 	done = restore(blocks);
-	spin_lock_bh(&watch.lock);
-	pacer_taken(&watch.pacer, watch_now_ms(), done << hold.order);
-	spin_unlock_bh(&watch.lock);
+	spin_lock_bh(&aeration_watch.lock);
+	aeration_pacer_taken(&aeration_watch.pacer, aeration_watch_now_ms(),
+			     done << aeration_hold.order);
+	spin_unlock_bh(&aeration_watch.lock);
 	return done;
 }
 
 /**
- * pressure_restore_all - get everything back
+ * aeration_pressure_restore_all - get everything back
  *
  * Gives up after RESTORE_TRIES if the hypervisor has no memory; what is left is
  * then still held.
  *
  * Context: process context; sleeps.
  */
-void pressure_restore_all(void)
+void aeration_pressure_restore_all(void)
 {
 	unsigned int tries;
 
 	for (tries = 0; tries < RESTORE_TRIES; tries++) {
-		unsigned long held = hold_blocks(AERATOR_BLOCK_HELD);
+		unsigned long held = aeration_hold_blocks(AERATOR_BLOCK_HELD);
 
 		if (!held)
 			return;
@@ -224,7 +230,8 @@ void pressure_restore_all(void)
 /* How much more may be held, in pages. */
 static unsigned long room(void)
 {
-	unsigned long max = param_max_held_pages(), held = hold_held_pages();
+	unsigned long max = aeration_param_max_held_pages(), held =
+		aeration_hold_held_pages();
 
 	return max > held ? max - held : 0;
 }
@@ -232,7 +239,8 @@ static unsigned long room(void)
 /* Pages that should be free, and that should not be held. */
 static unsigned long wanted_back(const struct marks *marks)
 {
-	unsigned long max = param_max_held_pages(), held = hold_held_pages();
+	unsigned long max = aeration_param_max_held_pages(), held =
+		aeration_hold_held_pages();
 	unsigned long free = free_pages_now();
 	unsigned long need = free < marks->low ? marks->high - free : 0;
 	unsigned long excess = held > max ? held - max : 0;
@@ -242,25 +250,29 @@ static unsigned long wanted_back(const struct marks *marks)
 
 static void pause_surrender(void)
 {
-	spin_lock_bh(&watch.lock);
-	watch.paused_until = watch_now_ms() + hold.pause_ms;
-	hold.pause_ms = min(2 * hold.pause_ms, REFUSED_PAUSE_MAX_MS);
-	spin_unlock_bh(&watch.lock);
+	spin_lock_bh(&aeration_watch.lock);
+	aeration_watch.paused_until =
+		aeration_watch_now_ms() + aeration_hold.pause_ms;
+	aeration_hold.pause_ms = min(2 * aeration_hold.pause_ms,
+				     REFUSED_PAUSE_MAX_MS);
+	spin_unlock_bh(&aeration_watch.lock);
 }
 
 /* How much may go of so much surplus, in blocks. */
 static unsigned long budget_blocks(unsigned long surplus, unsigned long keep)
 {
 	unsigned long free = free_pages_now();
-	unsigned long pages = pacer_budget(surplus, atomic_long_read(&hold.out),
-					   free > keep ? free - keep : 0);
+	unsigned long pages = aeration_pacer_budget(surplus,
+						    atomic_long_read(&aeration_hold.out),
+						    free > keep ? free - keep :
+						0);
 
-	return min(pages, room()) >> hold.order;
+	return min(pages, room()) >> aeration_hold.order;
 }
 
 static bool is_ready(void)
 {
-	return !hold.dev->ops->ready || hold.dev->ops->ready(hold.dev);
+	return !aeration_hold.dev->ops->ready || aeration_hold.dev->ops->ready(aeration_hold.dev);
 }
 
 /* Return: true if there may be more to surrender. */
@@ -270,12 +282,13 @@ static bool surrender(unsigned long blocks, unsigned long keep)
 	unsigned long went = 0;
 
 	if (is_ready())
-		result = hold_surrender(blocks, keep, &went);
-	spin_lock_bh(&watch.lock);
-	pacer_told(&watch.pacer, watch_now_ms(), went << hold.order);
+		result = aeration_hold_surrender(blocks, keep, &went);
+	spin_lock_bh(&aeration_watch.lock);
+	aeration_pacer_told(&aeration_watch.pacer, aeration_watch_now_ms(),
+			    went << aeration_hold.order);
 	if (result != HOLD_REFUSED)
-		hold.pause_ms = REFUSED_PAUSE_MIN_MS;
-	spin_unlock_bh(&watch.lock);
+		aeration_hold.pause_ms = REFUSED_PAUSE_MIN_MS;
+	spin_unlock_bh(&aeration_watch.lock);
 	if (result == HOLD_REFUSED)
 		pause_surrender();
 	return result == HOLD_REFUSED || result == HOLD_DONE;
@@ -284,9 +297,10 @@ static bool surrender(unsigned long blocks, unsigned long keep)
 /* Have the watch look again when the hypervisor may be asked again. */
 static void wait_for_retry(void)
 {
-	spin_lock_bh(&watch.lock);
-	watch.paused_until = max(watch.paused_until, hold.retry_at);
-	spin_unlock_bh(&watch.lock);
+	spin_lock_bh(&aeration_watch.lock);
+	aeration_watch.paused_until = max(aeration_watch.paused_until,
+					  aeration_hold.retry_at);
+	spin_unlock_bh(&aeration_watch.lock);
 }
 
 static bool decide(unsigned long surplus)
@@ -296,21 +310,21 @@ static bool decide(unsigned long surplus)
 	bool paused;
 
 	if (blocks) {
-		if (pressure_restore(blocks, false) < blocks)
+		if (aeration_pressure_restore(blocks, false) < blocks)
 			wait_for_retry();
 		return true;
 	}
-	spin_lock_bh(&watch.lock);
-	hold.starved = false;	/* what is not backed is not needed */
-	paused = watch_now_ms() < watch.paused_until;
-	spin_unlock_bh(&watch.lock);
+	spin_lock_bh(&aeration_watch.lock);
+	aeration_hold.starved = false;	/* what is not backed is not needed */
+	paused = aeration_watch_now_ms() < aeration_watch.paused_until;
+	spin_unlock_bh(&aeration_watch.lock);
 	if (paused)
 		return true;
 	blocks = budget_blocks(surplus, marks.high);
 	return blocks && surrender(blocks, marks.high);
 }
 
-const struct watch_ops hold_watch_ops = {
+const struct watch_ops aeration_hold_watch_ops = {
 	.read = read_unused,
 	.sampled = sampled,
 	.decide = decide,
@@ -323,14 +337,14 @@ static u64 not_taken(void)
 }
 
 /**
- * pressure_flush - surrender all surplus now, whatever the window says
+ * aeration_pressure_flush - surrender all surplus now, whatever the window says
  *
  * Context: process context under the registry's mutex, while the source is
  *	started; sleeps.
  * Return: 0, -ERESTARTSYS if a signal came first, -EAGAIN if the backend is not
  *	ready, -EIO if it did not take what was offered.
  */
-int pressure_flush(void)
+int aeration_pressure_flush(void)
 {
 	enum hold_result result = HOLD_DONE;
 	u64 errors = not_taken();
@@ -345,9 +359,10 @@ int pressure_flush(void)
 		surplus -= min(surplus, marks.high);
 		blocks = budget_blocks(surplus, marks.high);
 		if (blocks)
-			result = hold_surrender(blocks, marks.high, &went);
+			result = aeration_hold_surrender(blocks, marks.high,
+							 &went);
 	}
-	watch_kick();
+	aeration_watch_kick();
 	if (not_taken() != errors)
 		return -EIO;
 	return signal_pending(current) ? -ERESTARTSYS : 0;
@@ -356,7 +371,7 @@ int pressure_flush(void)
 static unsigned long count_held(struct shrinker *shrinker,
 				struct shrink_control *sc)
 {
-	unsigned long pages = hold_held_pages();
+	unsigned long pages = aeration_hold_held_pages();
 
 	return pages && may_retry() ? pages : SHRINK_EMPTY;
 }
@@ -376,18 +391,19 @@ static unsigned long scan_held(struct shrinker *shrinker,
 		return SHRINK_STOP;
 	want = max3(sc->nr_to_scan, RECLAIM_LEAST >> PAGE_SHIFT,
 		    marks.high > free ? marks.high - free : 0);
-	blocks = pressure_restore(blocks_of(want), false);
-	watch_kick();
-	sc->nr_scanned = max(sc->nr_to_scan, blocks << hold.order);
-	return blocks ? blocks << hold.order : SHRINK_STOP;
+	blocks = aeration_pressure_restore(blocks_of(want), false);
+	aeration_watch_kick();
+	sc->nr_scanned = max(sc->nr_to_scan, blocks << aeration_hold.order);
+	return blocks ? blocks << aeration_hold.order : SHRINK_STOP;
 }
 
 static int on_oom(struct notifier_block *nb, unsigned long unused, void *freed)
 {
 	unsigned long blocks =
-		pressure_restore(blocks_of(OOM_LEAST >> PAGE_SHIFT), true);
+		aeration_pressure_restore(blocks_of(OOM_LEAST >> PAGE_SHIFT),
+					  true);
 
-	*(unsigned long *)freed += blocks << hold.order;
+	*(unsigned long *)freed += blocks << aeration_hold.order;
 	return NOTIFY_OK;
 }
 
@@ -401,73 +417,75 @@ static int on_reboot(struct notifier_block *nb, unsigned long action,
 {
 	if (action != SYS_RESTART)
 		return NOTIFY_DONE;
-	watch_stop();
-	pressure_restore_all();
-	if (hold_held_pages())
+	aeration_watch_stop();
+	aeration_pressure_restore_all();
+	if (aeration_hold_held_pages())
 		pr_emerg("the hypervisor did not give back %lu MiB: a kernel started by kexec will fail when it touches them\n",
-			 hold_held_pages() >> (20 - PAGE_SHIFT));
+			 aeration_hold_held_pages() >> (20 - PAGE_SHIFT));
 	return NOTIFY_DONE;
 }
 
 /**
- * pressure_start - begin to answer to memory reclaim, before the watch starts
+ * aeration_pressure_start - begin to answer to memory reclaim, before the watch starts
  *
  * Context: process context under the registry's mutex; may sleep.
  * Return: 0 or a negative error with nothing started.
  */
-int pressure_start(void)
+int aeration_pressure_start(void)
 {
 	unsigned long unused;
 	int err;
 
 	read_unused(&unused);
-	floor_init(&hold.floor, watch_now_ms(), unused);
-	hold.retry_at = 0;
-	hold.retry_ms = SHORT_PAUSE_MIN_MS;
-	hold.pause_ms = REFUSED_PAUSE_MIN_MS;
-	hold.starved = false;
-	hold.oom.notifier_call = on_oom;
-	hold.reboot.notifier_call = on_reboot;
-	err = register_oom_notifier(&hold.oom);
+	aeration_floor_init(&aeration_hold.floor, aeration_watch_now_ms(),
+			    unused);
+	aeration_hold.retry_at = 0;
+	aeration_hold.retry_ms = SHORT_PAUSE_MIN_MS;
+	aeration_hold.pause_ms = REFUSED_PAUSE_MIN_MS;
+	aeration_hold.starved = false;
+	aeration_hold.oom.notifier_call = on_oom;
+	aeration_hold.reboot.notifier_call = on_reboot;
+	err = register_oom_notifier(&aeration_hold.oom);
 	if (err)
 		return err;
-	err = register_reboot_notifier(&hold.reboot);
+	err = register_reboot_notifier(&aeration_hold.reboot);
 	if (err)
 		goto out_oom;
-	err = compat_shrinker_start(&hold.shrinker, "aeration", count_held,
+	err = compat_shrinker_start(&aeration_hold.shrinker, "aeration",
+				    count_held,
 				    scan_held, RECLAIM_LEAST >> PAGE_SHIFT);
 	if (err)
 		goto out_reboot;
 	return 0;
 
 out_reboot:
-	unregister_reboot_notifier(&hold.reboot);
+	unregister_reboot_notifier(&aeration_hold.reboot);
 out_oom:
-	unregister_oom_notifier(&hold.oom);
+	unregister_oom_notifier(&aeration_hold.oom);
 	return err;
 }
 
 /**
- * pressure_stop - undo pressure_start()
+ * aeration_pressure_stop - undo aeration_pressure_start()
  *
  * Context: process context under the registry's mutex, after the watch has
  *	stopped; may sleep.
  */
-void pressure_stop(void)
+void aeration_pressure_stop(void)
 {
-	compat_shrinker_stop(&hold.shrinker);
-	unregister_reboot_notifier(&hold.reboot);
-	unregister_oom_notifier(&hold.oom);
+	compat_shrinker_stop(&aeration_hold.shrinker);
+	unregister_reboot_notifier(&aeration_hold.reboot);
+	unregister_oom_notifier(&aeration_hold.oom);
 }
 
 /**
- * pressure_starved - does the hypervisor withhold memory that the guest needs?
+ * aeration_pressure_starved - does the hypervisor withhold memory that the guest needs?
  *
  * Context: any.
  * Return: true from a restore that came up short to one that did not, or until
  *	the guest has no need any more.
  */
-bool pressure_starved(void)
+bool aeration_pressure_starved(void)
 {
-	return READ_ONCE(hold.starved);
+	return READ_ONCE(aeration_hold.starved);
 }

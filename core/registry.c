@@ -53,14 +53,14 @@ struct backend_slot {
  * @source: what has been started for it, or NULL; read without the lock for show
  * @state: what the core is doing; read without the lock for show
  * @capacity: most blocks in a batch of the device in use; read likewise
- * @live: between registry_init() and registry_exit()
+ * @live: between aeration_registry_init() and aeration_registry_exit()
  * @busy_said: the log has been told that page reporting has another owner
  * @asked: somebody wants to know the choice, even if it stays the same
- * @update: chooses again after a failure; cancelled by registry_exit()
+ * @update: chooses again after a failure; cancelled by aeration_registry_exit()
  * @retry: chooses again while AERATION_WAITING; deferrable, so that it wakes
- *	nobody; cancelled by registry_exit()
+ *	nobody; cancelled by aeration_registry_exit()
  * @request: asks for the module of a backend that is missing; cancelled by
- *	registry_exit()
+ *	aeration_registry_exit()
  */
 struct registry {
 	struct backend_slot slot[AERATOR_KINDS];
@@ -101,7 +101,7 @@ static void gather_facts(struct choose_facts *f)
 {
 	unsigned int kind;
 
-	f->requested = param_backend();
+	f->requested = aeration_param_backend();
 	f->on_xen = xen_domain();
 	f->dom0 = xen_initial_domain();
 	f->on_hyperv = host_is_hyperv();
@@ -124,8 +124,8 @@ static void set_state(enum aeration_state state)
 {
 	if (state == reg.state)
 		return;
-	trace_state(state_names[reg.state], state_names[state],
-		    choose_name(reg.active));
+	trace_aeration_state(state_names[reg.state], state_names[state],
+			     aeration_choose_name(reg.active));
 	WRITE_ONCE(reg.state, state);
 }
 
@@ -136,7 +136,7 @@ static void set_state(enum aeration_state state)
 static int tell_why(const struct choose_facts *f, enum aerator_kind kind,
 		    char *buf, size_t size)
 {
-	const char *why = choose_against(f, kind);
+	const char *why = aeration_choose_against(f, kind);
 	bool own = (f->failed | ~f->present) & BIT(kind);
 	enum aeration_state state = READ_ONCE(reg.state);
 	int len;
@@ -147,7 +147,7 @@ static int tell_why(const struct choose_facts *f, enum aerator_kind kind,
 		return scnprintf(buf, size,
 				 "waiting: another driver owns free page reporting");
 	spin_lock(&why_lock);
-	if (own && reg.slot[kind].why[0] && !choose_forbids(f, kind))
+	if (own && reg.slot[kind].why[0] && !aeration_choose_forbids(f, kind))
 		why = reg.slot[kind].why;
 	len = scnprintf(buf, size, "%s", why ? why : "another backend comes first");
 	spin_unlock(&why_lock);
@@ -162,7 +162,7 @@ static void say_choice(const struct choose_facts *f)
 	for (kind = 0; kind < AERATOR_KINDS; kind++)
 		tell_why(f, kind, why[kind], WHY_SIZE);
 	pr_info("backend %s, asked for %s (xen: %s; hyperv: %s; virtio: %s; loop: %s)\n",
-		choose_name(reg.active), choose_name(f->requested),
+		aeration_choose_name(reg.active), aeration_choose_name(f->requested),
 		why[AERATOR_XEN], why[AERATOR_HYPERV], why[AERATOR_VIRTIO],
 		why[AERATOR_LOOP]);
 }
@@ -193,12 +193,12 @@ static void wait_for_owner(void)
 static bool start_active(void)
 {
 	struct aerator_dev_info *dev = reg.slot[reg.active].dev;
-	const struct source *source = &report_source;
+	const struct source *source = &aeration_report_source;
 	char why[WHY_SIZE];
 	int err;
 
 	if (dev->ops->residency == AERATOR_DURABLE)
-		source = &hold_source;
+		source = &aeration_hold_source;
 	WRITE_ONCE(reg.capacity, dev->capacity);
 	err = source->start(dev);
 	if (err == -EBUSY) {
@@ -223,7 +223,7 @@ static void use_none(const struct choose_facts *f)
 {
 	WRITE_ONCE(reg.capacity, 0);
 	reg.busy_said = false;
-	set_state(choose_failed(f) ? AERATION_FAILED : AERATION_OFF);
+	set_state(aeration_choose_failed(f) ? AERATION_FAILED : AERATION_OFF);
 }
 
 /* Bring what is in use in line with what should be. */
@@ -236,7 +236,7 @@ static void update_locked(void)
 
 	do {
 		gather_facts(&f);
-		kind = choose_backend(&f);
+		kind = aeration_choose_backend(&f);
 		if (kind == reg.active && reg.source)
 			break;
 		stop_active();
@@ -263,9 +263,10 @@ static void request_fn(struct work_struct *work)
 	enum aerator_kind kind;
 
 	gather_facts(&f);
-	kind = choose_absent(&f);
+	kind = aeration_choose_absent(&f);
 	if (kind != AERATOR_NONE)
-		request_module_nowait("aeration_%s", choose_name(kind));
+		request_module_nowait("aeration_%s",
+				      aeration_choose_name(kind));
 }
 
 static void update_fn(struct work_struct *work)
@@ -277,17 +278,17 @@ static void update_fn(struct work_struct *work)
 }
 
 /**
- * registry_ask - choose again, because another backend may have been asked for
+ * aeration_registry_ask - choose again, because another backend may have been asked for
  *
  * Says in the log what came of it, and asks for the backend's module if that is
- * what is missing. Before registry_init() nothing happens: it does the same.
+ * what is missing. Before aeration_registry_init() nothing happens: it does the same.
  *
  * Context: process context, no lock of the core held; may sleep until blocks
  *	in flight are back.
  */
-void registry_ask(void)
+void aeration_registry_ask(void)
 {
-	if (!registry_is_live())
+	if (!aeration_registry_is_live())
 		return;
 	mutex_lock(&registry_lock);
 	if (reg.live) {
@@ -299,11 +300,11 @@ void registry_ask(void)
 }
 
 /**
- * registry_retune - have the running source take over changed parameters
+ * aeration_registry_retune - have the running source take over changed parameters
  *
  * Context: process context, no lock of the core held; may sleep.
  */
-void registry_retune(void)
+void aeration_registry_retune(void)
 {
 	mutex_lock(&registry_lock);
 	if (reg.live && reg.source)
@@ -312,12 +313,12 @@ void registry_retune(void)
 }
 
 /**
- * registry_flush - let go of all surplus now
+ * aeration_registry_flush - let go of all surplus now
  *
  * Context: process context, no lock of the core held; sleeps until it is done.
  * Return: 0, -ENODEV if no backend is running, or an error of the source.
  */
-int registry_flush(void)
+int aeration_registry_flush(void)
 {
 	int err = -ENODEV;
 
@@ -330,13 +331,13 @@ int registry_flush(void)
 }
 
 /**
- * registry_restore - get back everything that is held, now
+ * aeration_registry_restore - get back everything that is held, now
  *
  * Context: process context, no lock of the core held; sleeps until it is done.
  * Return: 0, -ENODEV if no backend is running, -EOPNOTSUPP if it never holds
  *	anything, or an error of the source.
  */
-int registry_restore(void)
+int aeration_registry_restore(void)
 {
 	int err = -ENODEV;
 
@@ -349,12 +350,12 @@ int registry_restore(void)
 }
 
 /**
- * registry_order - how small a block may be
+ * aeration_registry_order - how small a block may be
  *
  * Context: any.
  * Return: order of the smallest block, 0 if no backend is running.
  */
-unsigned int registry_order(void)
+unsigned int aeration_registry_order(void)
 {
 	const struct source *source = READ_ONCE(reg.source);
 
@@ -362,62 +363,62 @@ unsigned int registry_order(void)
 }
 
 /**
- * registry_is_live - is the core set up?
+ * aeration_registry_is_live - is the core set up?
  *
  * Context: any.
- * Return: true between registry_init() and registry_exit().
+ * Return: true between aeration_registry_init() and aeration_registry_exit().
  */
-bool registry_is_live(void)
+bool aeration_registry_is_live(void)
 {
 	return READ_ONCE(reg.live);
 }
 
 /**
- * registry_state - what is the core doing?
+ * aeration_registry_state - what is the core doing?
  *
  * Context: any.
  * Return: the state.
  */
-enum aeration_state registry_state(void)
+enum aeration_state aeration_registry_state(void)
 {
 	return READ_ONCE(reg.state);
 }
 
 /**
- * registry_state_name - what a state is called
+ * aeration_registry_state_name - what a state is called
  * @state: the state
  *
  * Return: one word.
  */
-const char *registry_state_name(enum aeration_state state)
+const char *aeration_registry_state_name(enum aeration_state state)
 {
 	return state_names[state];
 }
 
 /**
- * registry_backend - which backend is in use?
+ * aeration_registry_backend - which backend is in use?
  *
  * Context: any.
  * Return: its name, or "none".
  */
-const char *registry_backend(void)
+const char *aeration_registry_backend(void)
 {
-	return choose_name(READ_ONCE(reg.active));
+	return aeration_choose_name(READ_ONCE(reg.active));
 }
 
 /**
- * registry_capacity - most blocks in a batch of the backend in use
+ * aeration_registry_capacity - most blocks in a batch of the backend in use
  *
  * Context: any.
  * Return: blocks, 0 if no backend is in use.
  */
-unsigned int registry_capacity(void)
+unsigned int aeration_registry_capacity(void)
 {
 	return READ_ONCE(reg.capacity);
 }
 
 /**
- * registry_why - why a backend is not in use
+ * aeration_registry_why - why a backend is not in use
  * @kind: a backend
  * @buf: where to put the text
  * @size: bytes at @buf
@@ -427,7 +428,7 @@ unsigned int registry_capacity(void)
  * Context: process context.
  * Return: length of the text in bytes without the closing zero.
  */
-int registry_why(enum aerator_kind kind, char *buf, size_t size)
+int aeration_registry_why(enum aerator_kind kind, char *buf, size_t size)
 {
 	struct choose_facts f;
 
@@ -437,7 +438,7 @@ int registry_why(enum aerator_kind kind, char *buf, size_t size)
 
 static int kind_of(const char *name)
 {
-	int kind = choose_parse(name);
+	int kind = aeration_choose_parse(name);
 
 	return kind >= 0 && kind < AERATOR_KINDS ? kind : -EINVAL;
 }
@@ -567,7 +568,7 @@ int aerator_permitted(const char *name)
 	if (kind < 0)
 		return kind;
 	gather_facts(&f);
-	why = choose_forbids(&f, kind);
+	why = aeration_choose_forbids(&f, kind);
 	if (!why)
 		return 0;
 	/* One that is built in comes along everywhere, and need not alarm. */
@@ -625,11 +626,11 @@ void aerator_note_timeout(struct aerator_dev_info *dev)
 EXPORT_SYMBOL_GPL(aerator_note_timeout);
 
 /**
- * registry_init - begin to take in backends
+ * aeration_registry_init - begin to take in backends
  *
- * Context: process context, once, after watch_init().
+ * Context: process context, once, after aeration_watch_init().
  */
-void registry_init(void)
+void aeration_registry_init(void)
 {
 	INIT_WORK(&reg.update, update_fn);
 	INIT_DEFERRABLE_WORK(&reg.retry, update_fn);
@@ -637,15 +638,15 @@ void registry_init(void)
 	mutex_lock(&registry_lock);
 	WRITE_ONCE(reg.live, true);
 	mutex_unlock(&registry_lock);
-	registry_ask();
+	aeration_registry_ask();
 }
 
 /**
- * registry_exit - end; every device has been shut down
+ * aeration_registry_exit - end; every device has been shut down
  *
  * Context: process context; may sleep.
  */
-void registry_exit(void)
+void aeration_registry_exit(void)
 {
 	mutex_lock(&registry_lock);
 	WRITE_ONCE(reg.live, false);

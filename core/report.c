@@ -17,7 +17,7 @@
 /* How long a guest out of memory waits for an ack, ms. */
 #define OOM_WAIT_MS	500
 
-struct report_source reporter;
+struct aeration_report_source aeration_reporter;
 
 static unsigned long sg_pages(struct scatterlist *sgl, unsigned int nents)
 {
@@ -35,18 +35,21 @@ static bool spend(unsigned long pages, unsigned int nents)
 {
 	bool fits;
 
-	spin_lock_bh(&watch.lock);
-	fits = reporter.flushing ? reporter.budget > 0 : pacer_fits(reporter.budget, pages);
+	spin_lock_bh(&aeration_watch.lock);
+	fits = aeration_reporter.flushing ? aeration_reporter.budget > 0 :
+		aeration_pacer_fits(aeration_reporter.budget, pages);
 	if (fits) {
-		reporter.budget -= min(reporter.budget, pages);
-		reporter.unused_grants = 0;
+		aeration_reporter.budget -= min(aeration_reporter.budget,
+						pages);
+		aeration_reporter.unused_grants = 0;
 	} else {
-		reporter.budget = 0;
+		aeration_reporter.budget = 0;
 		/* The mm found a whole batch that the watch timers missed. */
-		if (watch.mode == WATCH_QUIET && nents == PAGE_REPORTING_CAPACITY)
-			watch_wake();
+		if (aeration_watch.mode == WATCH_QUIET &&
+		    nents == PAGE_REPORTING_CAPACITY)
+			aeration_watch_wake();
 	}
-	spin_unlock_bh(&watch.lock);
+	spin_unlock_bh(&aeration_watch.lock);
 	return fits;
 }
 
@@ -57,7 +60,7 @@ static bool spend(unsigned long pages, unsigned int nents)
  */
 static int deliver(struct scatterlist *sgl, unsigned int nents)
 {
-	struct aerator_batch *batch = reporter.dev->batch;
+	struct aerator_batch *batch = aeration_reporter.dev->batch;
 	struct scatterlist *sg;
 	unsigned int i;
 	int err;
@@ -68,9 +71,10 @@ static int deliver(struct scatterlist *sgl, unsigned int nents)
 
 		block->pfn = page_to_pfn(sg_page(sg));
 		block->order = get_order(sg->length);
-		if (batch->nr < reporter.dev->capacity && i + 1 < nents)
+		if (batch->nr < aeration_reporter.dev->capacity &&
+		    i + 1 < nents)
 			continue;
-		err = batch_submit(reporter.dev);
+		err = aeration_batch_submit(aeration_reporter.dev);
 		if (err)
 			return err;
 		batch->nr = 0;
@@ -92,27 +96,31 @@ static int report_blocks(struct page_reporting_dev_info *prdev,
 		atomic64_add(nents, &aeration_stats.held_back);
 		return -EAGAIN;
 	}
-	atomic_long_set(&reporter.isolated, pages);
+	atomic_long_set(&aeration_reporter.isolated, pages);
 	err = deliver(sgl, nents);
-	atomic_long_set(&reporter.isolated, 0);
-	wake_up(&reporter.returned);
+	atomic_long_set(&aeration_reporter.isolated, 0);
+	wake_up(&aeration_reporter.returned);
 
-	spin_lock_bh(&watch.lock);
+	spin_lock_bh(&aeration_watch.lock);
 	if (err) {
-		reporter.budget = 0;
-		watch.paused_until = watch_now_ms() + reporter.pause_ms;
-		reporter.pause_ms = min(2 * reporter.pause_ms, REFUSED_PAUSE_MAX_MS);
-		if (watch.mode == WATCH_QUIET)
-			watch_wake();
+		aeration_reporter.budget = 0;
+		aeration_watch.paused_until =
+			aeration_watch_now_ms() + aeration_reporter.pause_ms;
+		aeration_reporter.pause_ms = min(2 * aeration_reporter.pause_ms,
+						 REFUSED_PAUSE_MAX_MS);
+		if (aeration_watch.mode == WATCH_QUIET)
+			aeration_watch_wake();
 	} else {
-		reporter.pause_ms = REFUSED_PAUSE_MIN_MS;
+		aeration_reporter.pause_ms = REFUSED_PAUSE_MIN_MS;
 		/* What was asked for is not the pacer's to regret. */
-		if (!reporter.flushing)
-			pacer_told(&watch.pacer, watch_now_ms(), pages);
-		if (reporter.budget && watch.mode != WATCH_STOPPED && !reporter.flushing)
-			grant_start_pass();
+		if (!aeration_reporter.flushing)
+			aeration_pacer_told(&aeration_watch.pacer,
+					    aeration_watch_now_ms(), pages);
+		if (aeration_reporter.budget &&
+		    aeration_watch.mode != WATCH_STOPPED && !aeration_reporter.flushing)
+			aeration_grant_start_pass();
 	}
-	spin_unlock_bh(&watch.lock);
+	spin_unlock_bh(&aeration_watch.lock);
 	return err;
 }
 
@@ -122,19 +130,20 @@ static int report_blocks(struct page_reporting_dev_info *prdev,
  */
 static int on_oom(struct notifier_block *nb, unsigned long unused, void *freed)
 {
-	long isolated = atomic_long_read(&reporter.isolated);
+	long isolated = atomic_long_read(&aeration_reporter.isolated);
 
 	if (!isolated)
 		return NOTIFY_OK;
-	if (!wait_event_timeout(reporter.returned, !atomic_long_read(&reporter.isolated),
+	if (!wait_event_timeout(aeration_reporter.returned,
+				!atomic_long_read(&aeration_reporter.isolated),
 				msecs_to_jiffies(OOM_WAIT_MS)) &&
-	    reporter.dev->ops->abandon) {
-		reporter.dev->ops->abandon(reporter.dev);
-		wait_event_timeout(reporter.returned,
-				   !atomic_long_read(&reporter.isolated),
+	    aeration_reporter.dev->ops->abandon) {
+		aeration_reporter.dev->ops->abandon(aeration_reporter.dev);
+		wait_event_timeout(aeration_reporter.returned,
+				   !atomic_long_read(&aeration_reporter.isolated),
 				   msecs_to_jiffies(OOM_WAIT_MS));
 	}
-	if (!atomic_long_read(&reporter.isolated))
+	if (!atomic_long_read(&aeration_reporter.isolated))
 		*(unsigned long *)freed += isolated;
 	return NOTIFY_OK;
 }
@@ -144,57 +153,63 @@ static int report_start(struct aerator_dev_info *dev)
 {
 	int err;
 
-	init_waitqueue_head(&reporter.returned);
-	reporter.oom.notifier_call = on_oom;
-	reporter.dev = dev;
-	reporter.prdev.report = report_blocks;
-	reporter.budget = 0;
-	reporter.flushing = false;
-	reporter.unused_grants = 0;
-	reporter.census_at = 0;
-	atomic_long_set(&reporter.isolated, 0);
-	reporter.pause_ms = REFUSED_PAUSE_MIN_MS;
-	err = compat_register(&reporter.prdev, param_order(), &reporter.saved_order);
+	init_waitqueue_head(&aeration_reporter.returned);
+	aeration_reporter.oom.notifier_call = on_oom;
+	aeration_reporter.dev = dev;
+	aeration_reporter.prdev.report = report_blocks;
+	aeration_reporter.budget = 0;
+	aeration_reporter.flushing = false;
+	aeration_reporter.unused_grants = 0;
+	aeration_reporter.census_at = 0;
+	atomic_long_set(&aeration_reporter.isolated, 0);
+	aeration_reporter.pause_ms = REFUSED_PAUSE_MIN_MS;
+	err = compat_register(&aeration_reporter.prdev, aeration_param_order(),
+			      &aeration_reporter.saved_order);
 	if (err)
 		return err;
-	reporter.order = compat_reporting_order(&reporter.prdev);
-	err = register_oom_notifier(&reporter.oom);
+	aeration_reporter.order =
+		compat_reporting_order(&aeration_reporter.prdev);
+	err = register_oom_notifier(&aeration_reporter.oom);
 	if (err) {
-		compat_unregister(&reporter.prdev, &reporter.saved_order);
+		compat_unregister(&aeration_reporter.prdev,
+				  &aeration_reporter.saved_order);
 		return err;
 	}
-	watch_start(&report_watch_ops, param_reserve_pages(), reporter.order);
+	aeration_watch_start(&aeration_report_watch_ops,
+			     aeration_param_reserve_pages(), aeration_reporter.order);
 	return 0;
 }
 
 /* End reporting, and wait for react: the device must answer, or be made to. */
 static void report_stop(void)
 {
-	watch_stop();
-	spin_lock_bh(&watch.lock);
-	reporter.budget = 0;
-	spin_unlock_bh(&watch.lock);
-	compat_unregister(&reporter.prdev, &reporter.saved_order);
-	unregister_oom_notifier(&reporter.oom);
+	aeration_watch_stop();
+	spin_lock_bh(&aeration_watch.lock);
+	aeration_reporter.budget = 0;
+	spin_unlock_bh(&aeration_watch.lock);
+	compat_unregister(&aeration_reporter.prdev,
+			  &aeration_reporter.saved_order);
+	unregister_oom_notifier(&aeration_reporter.oom);
 }
 
 static void report_retune(void)
 {
-	spin_lock_bh(&watch.lock);
-	reporter.unused_grants = 0;
-	spin_unlock_bh(&watch.lock);
-	watch_retune(param_reserve_pages(), reporter.order);
+	spin_lock_bh(&aeration_watch.lock);
+	aeration_reporter.unused_grants = 0;
+	spin_unlock_bh(&aeration_watch.lock);
+	aeration_watch_retune(aeration_param_reserve_pages(),
+			      aeration_reporter.order);
 }
 
 static unsigned int report_order(void)
 {
-	return reporter.order;
+	return aeration_reporter.order;
 }
 
-const struct source report_source = {
+const struct source aeration_report_source = {
 	.start = report_start,
 	.stop = report_stop,
 	.retune = report_retune,
-	.flush = report_flush,
+	.flush = aeration_report_flush,
 	.order = report_order,
 };

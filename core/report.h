@@ -30,7 +30,7 @@
 #include "watch.h"
 
 /**
- * struct report_source - the one report source
+ * struct aeration_report_source - the one report source
  * @prdev: what the mm knows of us; between start and stop
  * @dev: the backend's device; constant while @prdev is registered
  * @order: smallest order that the mm reports; the administrator may change it,
@@ -47,7 +47,7 @@
  * @census_at: no census before this time, ms; under watch.lock
  * @pause_ms: how long the next pause after a refusal is, ms; under watch.lock
  */
-struct report_source {
+struct aeration_report_source {
 	struct page_reporting_dev_info prdev;
 	struct aerator_dev_info *dev;
 	unsigned int order;
@@ -62,15 +62,15 @@ struct report_source {
 	u32 pause_ms;
 };
 
-extern struct report_source reporter;
+extern struct aeration_report_source aeration_reporter;
 
 /* flush.c */
-int report_flush(void);
+int aeration_report_flush(void);
 
 /* grant.c */
-extern const struct watch_ops report_watch_ops;
-void grant_start_pass(void);
-void grant_take_census(struct census *census);
-bool grant_read_free(unsigned long *free);
+extern const struct watch_ops aeration_report_watch_ops;
+void aeration_grant_start_pass(void);
+void aeration_grant_take_census(struct census *census);
+bool aeration_grant_read_free(unsigned long *free);
 
 #endif /* _AERATION_REPORT_H */

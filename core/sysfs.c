@@ -15,76 +15,78 @@ static struct kobject *aeration_kobj;
 static ssize_t backend_show(struct kobject *kobj, struct kobj_attribute *attr,
 			    char *buf)
 {
-	return sysfs_emit(buf, "%s\n", registry_backend());
+	return sysfs_emit(buf, "%s\n", aeration_registry_backend());
 }
 
 static ssize_t state_show(struct kobject *kobj, struct kobj_attribute *attr,
 			  char *buf)
 {
-	return sysfs_emit(buf, "%s\n", registry_state_name(registry_state()));
+	return sysfs_emit(buf, "%s\n",
+			  aeration_registry_state_name(aeration_registry_state()));
 }
 
 static ssize_t window_ms_show(struct kobject *kobj, struct kobj_attribute *attr,
 			      char *buf)
 {
-	return sysfs_emit(buf, "%u\n", param_window_ms());
+	return sysfs_emit(buf, "%u\n", aeration_param_window_ms());
 }
 
 static ssize_t window_ms_store(struct kobject *kobj,
 			       struct kobj_attribute *attr,
 			       const char *buf, size_t count)
 {
-	return param_store_window_ms(buf) ?: count;
+	return aeration_param_store_window_ms(buf) ?: count;
 }
 
 static ssize_t backoff_ms_show(struct kobject *kobj,
 			       struct kobj_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%u\n", param_backoff_ms());
+	return sysfs_emit(buf, "%u\n", aeration_param_backoff_ms());
 }
 
 static ssize_t backoff_ms_store(struct kobject *kobj,
 				struct kobj_attribute *attr,
 				const char *buf, size_t count)
 {
-	return param_store_backoff_ms(buf) ?: count;
+	return aeration_param_store_backoff_ms(buf) ?: count;
 }
 
 static ssize_t window_now_ms_show(struct kobject *kobj,
 				  struct kobj_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%u\n", watch_window_ms());
+	return sysfs_emit(buf, "%u\n", aeration_watch_window_ms());
 }
 
 static ssize_t regretted_bytes_show(struct kobject *kobj,
 				    struct kobj_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%llu\n", watch_regretted() << PAGE_SHIFT);
+	return sysfs_emit(buf, "%llu\n",
+			  aeration_watch_regretted() << PAGE_SHIFT);
 }
 
 static ssize_t reserve_mb_show(struct kobject *kobj,
 			       struct kobj_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%u\n", param_reserve_mb());
+	return sysfs_emit(buf, "%u\n", aeration_param_reserve_mb());
 }
 
 static ssize_t reserve_mb_store(struct kobject *kobj,
 				struct kobj_attribute *attr,
 				const char *buf, size_t count)
 {
-	return param_store_reserve_mb(buf) ?: count;
+	return aeration_param_store_reserve_mb(buf) ?: count;
 }
 
 static ssize_t order_show(struct kobject *kobj, struct kobj_attribute *attr,
 			  char *buf)
 {
-	return sysfs_emit(buf, "%u\n", registry_order());
+	return sysfs_emit(buf, "%u\n", aeration_registry_order());
 }
 
 static ssize_t capacity_show(struct kobject *kobj, struct kobj_attribute *attr,
 			     char *buf)
 {
-	return sysfs_emit(buf, "%u\n", registry_capacity());
+	return sysfs_emit(buf, "%u\n", aeration_registry_capacity());
 }
 
 static ssize_t flush_store(struct kobject *kobj, struct kobj_attribute *attr,
@@ -94,7 +96,7 @@ static ssize_t flush_store(struct kobject *kobj, struct kobj_attribute *attr,
 
 	if (kstrtobool(buf, &on) || !on)
 		return -EINVAL;
-	return registry_flush() ?: count;
+	return aeration_registry_flush() ?: count;
 }
 
 static ssize_t restore_store(struct kobject *kobj, struct kobj_attribute *attr,
@@ -104,19 +106,19 @@ static ssize_t restore_store(struct kobject *kobj, struct kobj_attribute *attr,
 
 	if (kstrtobool(buf, &on) || !on)
 		return -EINVAL;
-	return registry_restore() ?: count;
+	return aeration_registry_restore() ?: count;
 }
 
 static ssize_t max_held_show(struct kobject *kobj, struct kobj_attribute *attr,
 			     char *buf)
 {
-	return param_show_max_held(buf);
+	return aeration_param_show_max_held(buf);
 }
 
 static ssize_t max_held_store(struct kobject *kobj, struct kobj_attribute *attr,
 			      const char *buf, size_t count)
 {
-	return param_store_max_held(buf) ?: count;
+	return aeration_param_store_max_held(buf) ?: count;
 }
 
 static struct kobj_attribute backend_attr = __ATTR_RO(backend);
@@ -218,7 +220,7 @@ static ssize_t hold_show(struct kobject *kobj, struct kobj_attribute *attr,
 	struct hold_attribute *of =
 		container_of(attr, struct hold_attribute, kattr);
 
-	return sysfs_emit(buf, "%lu\n", hold_blocks(of->state));
+	return sysfs_emit(buf, "%lu\n", aeration_hold_blocks(of->state));
 }
 
 #define HOLD_ATTR(_name, _state)					\
@@ -237,19 +239,20 @@ HOLD_ATTR(quarantined, QUARANTINED);
 static ssize_t states_show(struct kobject *kobj, struct kobj_attribute *attr,
 			   char *buf)
 {
-	return hold_show_states(buf);
+	return aeration_hold_show_states(buf);
 }
 
 static ssize_t held_bytes_show(struct kobject *kobj,
 			       struct kobj_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%llu\n", (u64)hold_held_pages() << PAGE_SHIFT);
+	return sysfs_emit(buf, "%llu\n",
+			  (u64)aeration_hold_held_pages() << PAGE_SHIFT);
 }
 
 static ssize_t starved_show(struct kobject *kobj, struct kobj_attribute *attr,
 			    char *buf)
 {
-	return sysfs_emit(buf, "%d\n", pressure_starved());
+	return sysfs_emit(buf, "%d\n", aeration_pressure_starved());
 }
 
 static struct kobj_attribute states_attr = __ATTR_RO(states);
@@ -277,8 +280,9 @@ static const struct attribute_group hold_group = {
 static ssize_t why_show(struct kobject *kobj, struct kobj_attribute *attr,
 			char *buf)
 {
-	int len = registry_why(choose_parse(attr->attr.name), buf,
-			       PAGE_SIZE - 1);
+	int len = aeration_registry_why(aeration_choose_parse(attr->attr.name),
+					buf,
+					PAGE_SIZE - 1);
 
 	return len + sysfs_emit_at(buf, len, "\n");
 }
@@ -314,12 +318,12 @@ static const struct attribute_group *groups[] = {
 };
 
 /**
- * sysfs_start - show /sys/kernel/aeration
+ * aeration_sysfs_start - show /sys/kernel/aeration
  *
  * Context: process context; may sleep.
  * Return: 0 or a negative error with nothing left behind.
  */
-int sysfs_start(void)
+int aeration_sysfs_start(void)
 {
 	int err;
 
@@ -333,11 +337,11 @@ int sysfs_start(void)
 }
 
 /**
- * sysfs_stop - take /sys/kernel/aeration away
+ * aeration_sysfs_stop - take /sys/kernel/aeration away
  *
  * Context: process context; waits until nobody reads or writes in there.
  */
-void sysfs_stop(void)
+void aeration_sysfs_stop(void)
 {
 	sysfs_remove_groups(aeration_kobj, groups);
 	kobject_put(aeration_kobj);

@@ -20,73 +20,75 @@
 #define STEP_MIN_PAGES	((16UL << 20) >> PAGE_SHIFT)
 #define STEP_MAX_PAGES	((64UL << 20) >> PAGE_SHIFT)
 
-struct watch watch;
+struct watch aeration_watch;
 
 static DEFINE_PER_CPU(struct timer_list, watch_timer);
 static enum cpuhp_state cpuhp_state;
 
 /**
- * watch_now_ms - the time that the pacer and the pauses go by
+ * aeration_watch_now_ms - the time that the pacer and the pauses go by
  *
  * Context: any.
  * Return: milliseconds of a clock that stands while the guest is suspended.
  */
-u64 watch_now_ms(void)
+u64 aeration_watch_now_ms(void)
 {
 	return ktime_to_ms(ktime_get());
 }
 
 /**
- * watch_wake - sample now, and go on by the ordinary timer
+ * aeration_watch_wake - sample now, and go on by the ordinary timer
  *
  * Context: any, under watch.lock; does nothing unless the watch is running.
  */
-void watch_wake(void)
+void aeration_watch_wake(void)
 {
-	lockdep_assert_held(&watch.lock);
-	if (watch.mode == WATCH_STOPPED)
+	lockdep_assert_held(&aeration_watch.lock);
+	if (aeration_watch.mode == WATCH_STOPPED)
 		return;
-	watch.mode = WATCH_ACTIVE;
-	mod_delayed_work(aeration_wq, &watch.sampler, 0);
+	aeration_watch.mode = WATCH_ACTIVE;
+	mod_delayed_work(aeration_wq, &aeration_watch.sampler, 0);
 }
 
 /**
- * watch_kick - sample now, unless the sampler is at work anyway
+ * aeration_watch_kick - sample now, unless the sampler is at work anyway
  *
  * Context: any but hard interrupts, watch.lock not held; does nothing unless the
  *	watch is running.
  */
-void watch_kick(void)
+void aeration_watch_kick(void)
 {
-	spin_lock_bh(&watch.lock);
-	watch_wake();
-	spin_unlock_bh(&watch.lock);
+	spin_lock_bh(&aeration_watch.lock);
+	aeration_watch_wake();
+	spin_unlock_bh(&aeration_watch.lock);
 }
 
 static unsigned long watch_period(void)
 {
-	return max(1UL, msecs_to_jiffies(pacer_period_ms(&watch.pacer)));
+	return max(1UL,
+		   msecs_to_jiffies(aeration_pacer_period_ms(&aeration_watch.pacer)));
 }
 
 static void watch_expired(struct timer_list *timer)
 {
 	unsigned long unused;
 
-	spin_lock(&watch.lock);
-	if (watch.mode == WATCH_QUIET) {
-		if (watch.ops->read(&unused) && pacer_moved(&watch.pacer, unused))
-			watch_wake();
+	spin_lock(&aeration_watch.lock);
+	if (aeration_watch.mode == WATCH_QUIET) {
+		if (aeration_watch.ops->read(&unused) &&
+		    aeration_pacer_moved(&aeration_watch.pacer, unused))
+			aeration_watch_wake();
 		else
 			mod_timer(timer, jiffies + watch_period());
 	}
-	spin_unlock(&watch.lock);
+	spin_unlock(&aeration_watch.lock);
 }
 
 static void arm_watch(unsigned int cpu)
 {
 	struct timer_list *timer = per_cpu_ptr(&watch_timer, cpu);
 
-	lockdep_assert_held(&watch.lock);
+	lockdep_assert_held(&aeration_watch.lock);
 	if (timer_pending(timer))
 		return;
 	timer->expires = jiffies + watch_period();
@@ -96,10 +98,10 @@ static void arm_watch(unsigned int cpu)
 /* A timer stays on its own CPU, so that none of them looks for another one. */
 static int cpu_comes(unsigned int cpu)
 {
-	spin_lock_bh(&watch.lock);
-	if (watch.mode == WATCH_QUIET)
+	spin_lock_bh(&aeration_watch.lock);
+	if (aeration_watch.mode == WATCH_QUIET)
 		arm_watch(cpu);
-	spin_unlock_bh(&watch.lock);
+	spin_unlock_bh(&aeration_watch.lock);
 	return 0;
 }
 
@@ -115,15 +117,15 @@ static void go_quiet(void)
 	int cpu;
 
 	cpus_read_lock();
-	spin_lock_bh(&watch.lock);
-	if (watch.mode == WATCH_ACTIVE) {
-		watch.mode = WATCH_QUIET;
-		if (watch.ops->quiet)
-			watch.ops->quiet();
+	spin_lock_bh(&aeration_watch.lock);
+	if (aeration_watch.mode == WATCH_ACTIVE) {
+		aeration_watch.mode = WATCH_QUIET;
+		if (aeration_watch.ops->quiet)
+			aeration_watch.ops->quiet();
 		for_each_online_cpu(cpu)
 			arm_watch(cpu);
 	}
-	spin_unlock_bh(&watch.lock);
+	spin_unlock_bh(&aeration_watch.lock);
 	cpus_read_unlock();
 }
 
@@ -133,15 +135,16 @@ static bool take_sample(unsigned long *surplus)
 	unsigned long unused;
 	bool told;
 
-	spin_lock_bh(&watch.lock);
-	told = watch.ops->read(&unused);
+	spin_lock_bh(&aeration_watch.lock);
+	told = aeration_watch.ops->read(&unused);
 	if (told) {
-		pacer_sample(&watch.pacer, watch_now_ms(), unused);
-		*surplus = pacer_surplus(&watch.pacer);
-		if (watch.ops->sampled)
-			watch.ops->sampled(*surplus);
+		aeration_pacer_sample(&aeration_watch.pacer,
+				      aeration_watch_now_ms(), unused);
+		*surplus = aeration_pacer_surplus(&aeration_watch.pacer);
+		if (aeration_watch.ops->sampled)
+			aeration_watch.ops->sampled(*surplus);
 	}
-	spin_unlock_bh(&watch.lock);
+	spin_unlock_bh(&aeration_watch.lock);
 	atomic64_inc(&aeration_stats.samples);
 	return told;
 }
@@ -150,11 +153,13 @@ static bool take_sample(unsigned long *surplus)
 static unsigned long sample_delay(bool settled)
 {
 	unsigned long delay = watch_period();
-	u64 now = watch_now_ms();
+	u64 now = aeration_watch_now_ms();
 
-	lockdep_assert_held(&watch.lock);
-	if (settled && watch.paused_until > now)
-		delay = max(delay, msecs_to_jiffies(watch.paused_until - now));
+	lockdep_assert_held(&aeration_watch.lock);
+	if (settled && aeration_watch.paused_until > now)
+		delay = max(delay,
+			    msecs_to_jiffies(aeration_watch.paused_until -
+					     now));
 	return delay;
 }
 
@@ -168,40 +173,43 @@ static void sampler_fn(struct work_struct *work)
 	bool settled, more = true;
 
 	if (take_sample(&surplus))
-		more = watch.ops->decide(surplus);
+		more = aeration_watch.ops->decide(surplus);
 
-	spin_lock_bh(&watch.lock);
-	settled = pacer_settled(&watch.pacer, watch_now_ms());
+	spin_lock_bh(&aeration_watch.lock);
+	settled = aeration_pacer_settled(&aeration_watch.pacer,
+					 aeration_watch_now_ms());
 	/* Somebody who woke the watch meanwhile wants a sample at once. */
-	if (watch.mode == WATCH_ACTIVE && (!settled || more))
-		queue_delayed_work(aeration_wq, &watch.sampler,
+	if (aeration_watch.mode == WATCH_ACTIVE && (!settled || more))
+		queue_delayed_work(aeration_wq, &aeration_watch.sampler,
 				   sample_delay(settled));
-	spin_unlock_bh(&watch.lock);
+	spin_unlock_bh(&aeration_watch.lock);
 	if (settled && !more)
 		go_quiet();
 }
 
 static void begin_window(unsigned long reserve, unsigned int order)
 {
-	lockdep_assert_held(&watch.lock);
-	pacer_init(&watch.pacer, watch_now_ms(), param_window_ms(),
-		   param_backoff_ms(), reserve,
-		   clamp((unsigned long)STEP_BLOCKS << order, STEP_MIN_PAGES,
-			 STEP_MAX_PAGES));
+	lockdep_assert_held(&aeration_watch.lock);
+	aeration_pacer_init(&aeration_watch.pacer, aeration_watch_now_ms(),
+			    aeration_param_window_ms(),
+			    aeration_param_backoff_ms(), reserve,
+			    clamp((unsigned long)STEP_BLOCKS << order,
+				  STEP_MIN_PAGES,
+				  STEP_MAX_PAGES));
 }
 
 /**
- * watch_init - prepare what watch_start() arms
+ * aeration_watch_init - prepare what aeration_watch_start() arms
  *
  * Context: process context, once, before anything else here; may sleep.
  * Return: 0 or a negative error.
  */
-int watch_init(void)
+int aeration_watch_init(void)
 {
 	int cpu;
 
-	spin_lock_init(&watch.lock);
-	INIT_DELAYED_WORK(&watch.sampler, sampler_fn);
+	spin_lock_init(&aeration_watch.lock);
+	INIT_DELAYED_WORK(&aeration_watch.sampler, sampler_fn);
 	for_each_possible_cpu(cpu)
 		timer_setup(per_cpu_ptr(&watch_timer, cpu), watch_expired,
 			    TIMER_DEFERRABLE | TIMER_PINNED);
@@ -214,52 +222,52 @@ int watch_init(void)
 }
 
 /**
- * watch_exit - undo watch_init()
+ * aeration_watch_exit - undo aeration_watch_init()
  *
- * Context: process context, after the last watch_stop(); may sleep.
+ * Context: process context, after the last aeration_watch_stop(); may sleep.
  */
-void watch_exit(void)
+void aeration_watch_exit(void)
 {
 	cpuhp_remove_state_nocalls(cpuhp_state);
 }
 
 /**
- * watch_start - begin to watch, with a new window
+ * aeration_watch_start - begin to watch, with a new window
  * @ops: the source
  * @reserve: free pages that are never surplus
  * @order: order of the smallest block of the source
  *
  * Context: process context, while the watch is stopped.
  */
-void watch_start(const struct watch_ops *ops, unsigned long reserve,
-		 unsigned int order)
+void aeration_watch_start(const struct watch_ops *ops, unsigned long reserve,
+			  unsigned int order)
 {
-	spin_lock_bh(&watch.lock);
-	watch.ops = ops;
-	watch.paused_until = 0;
+	spin_lock_bh(&aeration_watch.lock);
+	aeration_watch.ops = ops;
+	aeration_watch.paused_until = 0;
 	begin_window(reserve, order);
-	watch.mode = WATCH_ACTIVE;
-	watch_wake();
-	spin_unlock_bh(&watch.lock);
+	aeration_watch.mode = WATCH_ACTIVE;
+	aeration_watch_wake();
+	spin_unlock_bh(&aeration_watch.lock);
 }
 
 /**
- * watch_restart - begin a new window, and sample now
+ * aeration_watch_restart - begin a new window, and sample now
  * @reserve: free pages that are never surplus
  * @order: order of the smallest block of the source
  *
  * Context: any, while the watch is running, watch.lock not held.
  */
-void watch_restart(unsigned long reserve, unsigned int order)
+void aeration_watch_restart(unsigned long reserve, unsigned int order)
 {
-	spin_lock_bh(&watch.lock);
+	spin_lock_bh(&aeration_watch.lock);
 	begin_window(reserve, order);
-	watch_wake();
-	spin_unlock_bh(&watch.lock);
+	aeration_watch_wake();
+	spin_unlock_bh(&aeration_watch.lock);
 }
 
 /**
- * watch_retune - take over changed parameters, and sample now
+ * aeration_watch_retune - take over changed parameters, and sample now
  * @reserve: free pages that are never surplus
  * @order: order of the smallest block of the source
  *
@@ -267,67 +275,67 @@ void watch_restart(unsigned long reserve, unsigned int order)
  *
  * Context: any, while the watch is running, watch.lock not held.
  */
-void watch_retune(unsigned long reserve, unsigned int order)
+void aeration_watch_retune(unsigned long reserve, unsigned int order)
 {
-	spin_lock_bh(&watch.lock);
-	if (watch.pacer.window_ms != param_window_ms() ||
-	    watch.pacer.limit_ms != param_backoff_ms())
+	spin_lock_bh(&aeration_watch.lock);
+	if (aeration_watch.pacer.window_ms != aeration_param_window_ms() ||
+	    aeration_watch.pacer.limit_ms != aeration_param_backoff_ms())
 		begin_window(reserve, order);
-	pacer_set_reserve(&watch.pacer, reserve);
-	watch_wake();
-	spin_unlock_bh(&watch.lock);
+	aeration_pacer_set_reserve(&aeration_watch.pacer, reserve);
+	aeration_watch_wake();
+	spin_unlock_bh(&aeration_watch.lock);
 }
 
 /**
- * watch_window_ms - how long memory must stay free at present
+ * aeration_watch_window_ms - how long memory must stay free at present
  *
  * Context: any but hard interrupts, watch.lock not held.
  * Return: the window in force, ms, which may be longer than what was asked for;
  *	0 if the watch is stopped.
  */
-u32 watch_window_ms(void)
+u32 aeration_watch_window_ms(void)
 {
 	u32 window_ms = 0;
 
-	spin_lock_bh(&watch.lock);
-	if (watch.mode != WATCH_STOPPED)
-		window_ms = pacer_window_ms(&watch.pacer);
-	spin_unlock_bh(&watch.lock);
+	spin_lock_bh(&aeration_watch.lock);
+	if (aeration_watch.mode != WATCH_STOPPED)
+		window_ms = aeration_pacer_window_ms(&aeration_watch.pacer);
+	spin_unlock_bh(&aeration_watch.lock);
 	return window_ms;
 }
 
 /**
- * watch_regretted - how much was taken back soon after it was let go
+ * aeration_watch_regretted - how much was taken back soon after it was let go
  *
  * Context: any but hard interrupts, watch.lock not held.
  * Return: pages, since the window last began.
  */
-u64 watch_regretted(void)
+u64 aeration_watch_regretted(void)
 {
 	u64 pages;
 
-	spin_lock_bh(&watch.lock);
-	pages = watch.pacer.regretted;
-	spin_unlock_bh(&watch.lock);
+	spin_lock_bh(&aeration_watch.lock);
+	pages = aeration_watch.pacer.regretted;
+	spin_unlock_bh(&aeration_watch.lock);
 	return pages;
 }
 
 /**
- * watch_stop - stop watching; nothing is armed any more
+ * aeration_watch_stop - stop watching; nothing is armed any more
  *
  * On return neither decide nor any other call of the source is under way.
  *
  * Context: process context; may sleep.
  */
-void watch_stop(void)
+void aeration_watch_stop(void)
 {
 	int cpu;
 
-	spin_lock_bh(&watch.lock);
-	watch.mode = WATCH_STOPPED;
-	spin_unlock_bh(&watch.lock);
+	spin_lock_bh(&aeration_watch.lock);
+	aeration_watch.mode = WATCH_STOPPED;
+	spin_unlock_bh(&aeration_watch.lock);
 
 	for_each_possible_cpu(cpu)
 		timer_delete_sync(per_cpu_ptr(&watch_timer, cpu));
-	cancel_delayed_work_sync(&watch.sampler);
+	cancel_delayed_work_sync(&aeration_watch.sampler);
 }

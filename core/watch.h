@@ -10,7 +10,7 @@
  *
  * Locks: watch.lock protects everything in struct watch that is not marked
  * otherwise, and what a source says it does. It is taken from timers, so with
- * bottom halves off. watch_start() and watch_stop() are serialised by the
+ * bottom halves off. aeration_watch_start() and aeration_watch_stop() are serialised by the
  * registry's mutex: one source runs at a time.
  */
 #ifndef _AERATION_WATCH_H
@@ -54,9 +54,9 @@ struct watch_ops {
 /**
  * struct watch - the one watch
  * @lock: see above; taken with bottom halves off
- * @ops: the source; constant between watch_start() and watch_stop()
+ * @ops: the source; constant between aeration_watch_start() and aeration_watch_stop()
  * @sampler: takes a sample and re-arms itself while WATCH_ACTIVE; queued under
- *	@lock, cancelled by watch_stop() after it set WATCH_STOPPED
+ *	@lock, cancelled by aeration_watch_stop() after it set WATCH_STOPPED
  * @pacer: what is surplus
  * @mode: who looks at free memory
  * @paused_until: the source has nothing to decide before this time, ms
@@ -70,19 +70,19 @@ struct watch {
 	u64 paused_until;
 };
 
-extern struct watch watch;
+extern struct watch aeration_watch;
 
-int watch_init(void);
-void watch_exit(void);
-void watch_start(const struct watch_ops *ops, unsigned long reserve,
-		 unsigned int order);
-void watch_stop(void);
-void watch_retune(unsigned long reserve, unsigned int order);
-void watch_restart(unsigned long reserve, unsigned int order);
-void watch_wake(void);
-void watch_kick(void);
-u64 watch_now_ms(void);
-u32 watch_window_ms(void);
-u64 watch_regretted(void);
+int aeration_watch_init(void);
+void aeration_watch_exit(void);
+void aeration_watch_start(const struct watch_ops *ops, unsigned long reserve,
+			  unsigned int order);
+void aeration_watch_stop(void);
+void aeration_watch_retune(unsigned long reserve, unsigned int order);
+void aeration_watch_restart(unsigned long reserve, unsigned int order);
+void aeration_watch_wake(void);
+void aeration_watch_kick(void);
+u64 aeration_watch_now_ms(void);
+u32 aeration_watch_window_ms(void);
+u64 aeration_watch_regretted(void);
 
 #endif /* _AERATION_WATCH_H */

@@ -2,6 +2,7 @@
 """In a kernel tree: in and out without a trace, compiled there, booted."""
 
 import hashlib
+import re
 import shutil
 import subprocess
 
@@ -120,6 +121,17 @@ def test_compiles():
     assert {"aeration", "aeration_virtio", "aeration_hyperv",
             "aeration_loop"} <= names
     assert " T " in (built / "symbols").read_text(encoding="utf-8")
+
+
+def test_names_are_ours():
+    """What the built-in code shows to the rest of the kernel has our prefix."""
+    lines = (tree.built() / "symbols").read_text(encoding="utf-8").splitlines()
+    names = {re.sub(r"^__(SCK__tp_func|SCT__tp_func|traceiter|tracepoint)_", "",
+                    line.split()[0])
+             for line in lines if not line.endswith(":")}
+    assert "aerator_startup" in names
+    assert not {name for name in names
+                if not name.startswith(("aeration_", "aerator_"))}
 
 
 def test_selftests_in_the_tree():

@@ -16,14 +16,14 @@ static_assert(HEAT_CALL == HV_EXT_CALL_MEMORY_HEAT_HINT);
 static_assert(HEAT_COLD_DISCARD == HV_EXT_MEMORY_HEAT_HINT_TYPE_COLD_DISCARD);
 
 /**
- * heat_unusable - why can no hint be given to this host?
+ * aeration_heat_unusable - why can no hint be given to this host?
  *
  * Asks the hypervisor; to be called on Hyper-V only.
  *
  * Context: process context; may sleep.
  * Return: the reason, or NULL if hints can be given.
  */
-const char *heat_unusable(void)
+const char *aeration_heat_unusable(void)
 {
 	if (hv_is_isolation_supported())
 		return "the memory of an isolated guest is not the host's to take";
@@ -33,7 +33,7 @@ const char *heat_unusable(void)
 }
 
 /**
- * heat_call - give a hint to the hypervisor
+ * aeration_heat_call - give a hint to the hypervisor
  * @hint: the hint, one page of the kernel's linear mapping
  * @nr: how many ranges it has
  * @start: how many of them are done already
@@ -41,9 +41,10 @@ const char *heat_unusable(void)
  * The hypervisor is done with the page on return.
  *
  * Context: any.
- * Return: status word, for heat_answer().
+ * Return: status word, for aeration_heat_answer().
  */
-u64 heat_call(struct heat_hint *hint, unsigned int nr, unsigned int start)
+u64 aeration_heat_call(struct heat_hint *hint, unsigned int nr,
+		       unsigned int start)
 {
-	return hv_do_hypercall(heat_control(nr, start), hint, NULL);
+	return hv_do_hypercall(aeration_heat_control(nr, start), hint, NULL);
 }

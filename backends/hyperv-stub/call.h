@@ -4,7 +4,8 @@
 
 #include "heat.h"
 
-const char *heat_unusable(void);
-u64 heat_call(struct heat_hint *hint, unsigned int nr, unsigned int start);
+const char *aeration_heat_unusable(void);
+u64 aeration_heat_call(struct heat_hint *hint, unsigned int nr,
+		       unsigned int start);
 
 #endif /* _AERATION_HYPERV_CALL_H */

@@ -45,7 +45,7 @@ enum heat_result {
 };
 
 /**
- * heat_add - add a block to a hint
+ * aeration_heat_add - add a block to a hint
  * @hint: the hint; @nr entries of its ranges are in use
  * @nr: where to put the block; at 0 the hint begins
  * @pfn: number of the block's first page, in units of 4 KiB
@@ -56,8 +56,8 @@ enum heat_result {
  *	aligned to its length or beyond 64 bits of address; -ENOSPC if the hint
  *	is full. On an error @hint is left alone.
  */
-int heat_add(struct heat_hint *hint, unsigned int nr, u64 pfn,
-	     unsigned int order)
+int aeration_heat_add(struct heat_hint *hint, unsigned int nr, u64 pfn,
+		      unsigned int order)
 {
 	u64 more;
 
@@ -75,21 +75,21 @@ int heat_add(struct heat_hint *hint, unsigned int nr, u64 pfn,
 }
 
 /**
- * heat_control - make the control word of the hypercall
+ * aeration_heat_control - make the control word of the hypercall
  * @nr: how many ranges the hint has
  * @start: how many of them are done already
  *
  * Context: any.
  * Return: the word.
  */
-u64 heat_control(unsigned int nr, unsigned int start)
+u64 aeration_heat_control(unsigned int nr, unsigned int start)
 {
 	return HEAT_CALL | (u64)nr << CONTROL_NR_SHIFT |
 	       (u64)start << CONTROL_START_SHIFT;
 }
 
 /**
- * heat_answer - understand the status word of the hypercall
+ * aeration_heat_answer - understand the status word of the hypercall
  * @status: the word
  * @nr: how many ranges the hint has
  * @done: how many of them were done before; how many are now
@@ -102,7 +102,7 @@ u64 heat_control(unsigned int nr, unsigned int start)
  *	ranges have been taken, -EAGAIN or, if there is no use in trying again,
  *	-ENODEV if none has.
  */
-int heat_answer(u64 status, unsigned int nr, unsigned int *done)
+int aeration_heat_answer(u64 status, unsigned int nr, unsigned int *done)
 {
 	unsigned int before = *done;
 	unsigned int now = status >> STATUS_DONE_SHIFT & STATUS_DONE;

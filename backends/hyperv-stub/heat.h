@@ -41,9 +41,9 @@ struct heat_hint {
 	__le64 range[HEAT_RANGES_MAX];
 };
 
-int heat_add(struct heat_hint *hint, unsigned int nr, u64 pfn,
-	     unsigned int order);
-u64 heat_control(unsigned int nr, unsigned int start);
-int heat_answer(u64 status, unsigned int nr, unsigned int *done);
+int aeration_heat_add(struct heat_hint *hint, unsigned int nr, u64 pfn,
+		      unsigned int order);
+u64 aeration_heat_control(unsigned int nr, unsigned int start);
+int aeration_heat_answer(u64 status, unsigned int nr, unsigned int *done);
 
 #endif /* _AERATION_HYPERV_HEAT_H */

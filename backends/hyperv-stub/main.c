@@ -31,7 +31,7 @@ static unsigned int fill_hint(const struct aerator_batch *batch,
 		const struct aerator_block *b = &batch->block[i];
 
 		state[i] = AERATOR_BLOCK_ISOLATED;
-		if (heat_add(hint, nr, b->pfn, b->order))
+		if (aeration_heat_add(hint, nr, b->pfn, b->order))
 			continue;
 		state[i] = AERATOR_BLOCK_HELD;
 		nr++;
@@ -63,8 +63,8 @@ static int heat_react(struct aerator_dev_info *dev, struct aerator_batch *batch)
 
 	nr = fill_hint(batch, state);
 	while (done < nr) {
-		status = heat_call(hint, nr, done);
-		more = heat_answer(status, nr, &done);
+		status = aeration_heat_call(hint, nr, done);
+		more = aeration_heat_answer(status, nr, &done);
 		if (more <= 0)
 			break;
 	}
@@ -101,7 +101,7 @@ static int __init heat_init(void)
 	if (err)
 		return err;
 	pr_info("stub, untested on Hyper-V: tells free memory as cold-discard memory heat hints\n");
-	why = heat_unusable();
+	why = aeration_heat_unusable();
 	aerator_decline(heat_ops.name, why);
 	if (why) {
 		pr_info("nothing is told: %s\n", why);

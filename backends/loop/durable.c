@@ -81,13 +81,13 @@ static u64 refill(const struct aerator_block *block, int expected, int fill)
 }
 
 /**
- * durable_take - take a block away
+ * aeration_durable_take - take a block away
  * @block: the block
  * @scrubbed: it should be full of zeros
  *
  * Context: process context; may sleep; allocates nothing.
  */
-void durable_take(const struct aerator_block *block, bool scrubbed)
+void aeration_durable_take(const struct aerator_block *block, bool scrubbed)
 {
 	dirty += refill(block, scrubbed ? 0 : -1, PATTERN);
 }
@@ -111,14 +111,15 @@ static enum aerator_block_state answer(enum restore_mode mode, unsigned int i,
 }
 
 /**
- * durable_restore - give memory back, or not, as restore_mode has it
+ * aeration_durable_restore - give memory back, or not, as restore_mode has it
  * @dev: the device
  * @batch: the blocks
  *
  * Context: as struct aerator_ops has it.
  * Return: 0 or a negative error.
  */
-int durable_restore(struct aerator_dev_info *dev, struct aerator_batch *batch)
+int aeration_durable_restore(struct aerator_dev_info *dev,
+			     struct aerator_batch *batch)
 {
 	enum restore_mode mode = READ_ONCE(restore_mode);
 	unsigned int i, at = READ_ONCE(restore_at);
@@ -137,25 +138,25 @@ int durable_restore(struct aerator_dev_info *dev, struct aerator_batch *batch)
 }
 
 /**
- * durable_ready - may blocks be taken now?
+ * aeration_durable_ready - may blocks be taken now?
  * @dev: the device
  *
  * Context: any.
  * Return: what not_ready does not say.
  */
-bool durable_ready(struct aerator_dev_info *dev)
+bool aeration_durable_ready(struct aerator_dev_info *dev)
 {
 	return !READ_ONCE(not_ready);
 }
 
 /**
- * durable_note_held - keep what the core says is held
+ * aeration_durable_note_held - keep what the core says is held
  * @dev: the device
  * @bytes: how much
  *
  * Context: as struct aerator_ops has it.
  */
-void durable_note_held(struct aerator_dev_info *dev, u64 bytes)
+void aeration_durable_note_held(struct aerator_dev_info *dev, u64 bytes)
 {
 	noted = bytes;
 }
@@ -198,12 +199,12 @@ static const struct file_operations mode_fops = {
 };
 
 /**
- * durable_files - make the files in debugfs
+ * aeration_durable_files - make the files in debugfs
  * @folder: where
  *
  * Context: process context; may sleep.
  */
-void durable_files(struct dentry *folder)
+void aeration_durable_files(struct dentry *folder)
 {
 	debugfs_create_file("restore_mode", 0600, folder, NULL, &mode_fops);
 	debugfs_create_u32("restore_at", 0600, folder, &restore_at);

@@ -8,16 +8,18 @@
 struct dentry;
 
 /* record.c: the batches seen, the newest RECORD_KEPT of them */
-int record_start(void);
-void record_stop(void);
-void record_add(const struct aerator_batch *batch, const char *outcome);
-int record_show(struct seq_file *out, void *unused);
+int aeration_record_start(void);
+void aeration_record_stop(void);
+void aeration_record_add(const struct aerator_batch *batch,
+			 const char *outcome);
+int aeration_record_show(struct seq_file *out, void *unused);
 
 /* durable.c: a host that takes memory away */
-void durable_take(const struct aerator_block *block, bool scrubbed);
-int durable_restore(struct aerator_dev_info *dev, struct aerator_batch *batch);
-bool durable_ready(struct aerator_dev_info *dev);
-void durable_note_held(struct aerator_dev_info *dev, u64 bytes);
-void durable_files(struct dentry *folder);
+void aeration_durable_take(const struct aerator_block *block, bool scrubbed);
+int aeration_durable_restore(struct aerator_dev_info *dev,
+			     struct aerator_batch *batch);
+bool aeration_durable_ready(struct aerator_dev_info *dev);
+void aeration_durable_note_held(struct aerator_dev_info *dev, u64 bytes);
+void aeration_durable_files(struct dentry *folder);
 
 #endif /* _AERATION_LOOP_H */

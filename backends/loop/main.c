@@ -129,7 +129,7 @@ static void take_first(struct aerator_batch *batch, unsigned int nr)
 			continue;
 		}
 		if (durable)
-			durable_take(&batch->block[i], scrub);
+			aeration_durable_take(&batch->block[i], scrub);
 		else if (discard)
 			overwrite(&batch->block[i]);
 		batch->block[i].state = AERATOR_BLOCK_HELD;
@@ -181,7 +181,7 @@ static int loop_react(struct aerator_dev_info *dev, struct aerator_batch *batch)
 		take_first(batch, READ_ONCE(loop.fail_at));
 	else if (!err)
 		take_first(batch, batch->nr);
-	record_add(batch, err == -ENODEV ? "gone" : mode_names[mode]);
+	aeration_record_add(batch, err == -ENODEV ? "gone" : mode_names[mode]);
 	return err;
 }
 
@@ -195,9 +195,9 @@ static const struct aerator_ops loop_durable_ops = {
 	.name = "loop",
 	.residency = AERATOR_DURABLE,
 	.react = loop_react,
-	.restore = durable_restore,
-	.ready = durable_ready,
-	.note_held = durable_note_held,
+	.restore = aeration_durable_restore,
+	.ready = aeration_durable_ready,
+	.note_held = aeration_durable_note_held,
 };
 
 static int mode_show(struct seq_file *out, void *unused)
@@ -238,7 +238,7 @@ static const struct file_operations mode_fops = {
 	.release = single_release,
 };
 
-DEFINE_SHOW_ATTRIBUTE(record);
+DEFINE_SHOW_ATTRIBUTE(aeration_record);
 
 static void make_folder(void)
 {
@@ -247,9 +247,10 @@ static void make_folder(void)
 	debugfs_create_u32("delay_ms", 0600, loop.folder, &loop.delay_ms);
 	debugfs_create_u32("fail_at", 0600, loop.folder, &loop.fail_at);
 	debugfs_create_bool("discard", 0600, loop.folder, &loop.discard);
-	debugfs_create_file("batches", 0400, loop.folder, NULL, &record_fops);
+	debugfs_create_file("batches", 0400, loop.folder, NULL,
+			    &aeration_record_fops);
 	if (durable)
-		durable_files(loop.folder);
+		aeration_durable_files(loop.folder);
 }
 
 static int __init loop_init(void)
@@ -260,14 +261,14 @@ static int __init loop_init(void)
 	loop.dev.ops = durable ? &loop_durable_ops : &loop_ops;
 	loop.dev.capacity = capacity;
 	loop.dev.scrub = scrub;
-	err = record_start();
+	err = aeration_record_start();
 	if (err)
 		return err;
 	make_folder();
 	err = aerator_startup(&loop.dev);
 	if (err) {
 		debugfs_remove_recursive(loop.folder);
-		record_stop();
+		aeration_record_stop();
 	}
 	return err;
 }
@@ -278,7 +279,7 @@ static void __exit loop_exit(void)
 	wake_up(&loop.changed);
 	aerator_shutdown(&loop.dev);
 	debugfs_remove_recursive(loop.folder);
-	record_stop();
+	aeration_record_stop();
 }
 
 module_init(loop_init);

@@ -28,35 +28,35 @@ static struct record *records;
 static u64 recorded;
 
 /**
- * record_start - make room; nothing is allocated afterwards
+ * aeration_record_start - make room; nothing is allocated afterwards
  *
  * Context: process context; may sleep.
  * Return: 0 or -ENOMEM.
  */
-int record_start(void)
+int aeration_record_start(void)
 {
 	records = vcalloc(RECORD_KEPT, sizeof(*records));
 	return records ? 0 : -ENOMEM;
 }
 
 /**
- * record_stop - forget everything
+ * aeration_record_stop - forget everything
  *
  * Context: process context, once nobody adds or reads any more.
  */
-void record_stop(void)
+void aeration_record_stop(void)
 {
 	vfree(records);
 }
 
 /**
- * record_add - remember a batch; the oldest one makes room for it
+ * aeration_record_add - remember a batch; the oldest one makes room for it
  * @batch: the batch as the device leaves it
  * @outcome: one word; a constant
  *
  * Context: process context; may sleep, allocates nothing.
  */
-void record_add(const struct aerator_batch *batch, const char *outcome)
+void aeration_record_add(const struct aerator_batch *batch, const char *outcome)
 {
 	struct record *r;
 
@@ -88,7 +88,7 @@ static void show_one(struct seq_file *out, u64 number, const struct record *r)
 }
 
 /**
- * record_show - print the batches remembered, oldest first
+ * aeration_record_show - print the batches remembered, oldest first
  * @out: where to; a line is "number outcome blocks pfn/order ...", with a "!"
  *	behind each block that was not taken and a "?" behind each that was
  *	lost; pfn is hexadecimal; of a batch of more than AERATOR_CAPACITY
@@ -98,7 +98,7 @@ static void show_one(struct seq_file *out, u64 number, const struct record *r)
  * Context: process context; may sleep.
  * Return: 0.
  */
-int record_show(struct seq_file *out, void *unused)
+int aeration_record_show(struct seq_file *out, void *unused)
 {
 	u64 i;
 

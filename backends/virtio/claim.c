@@ -14,7 +14,7 @@
 /**
  * struct claim - what is needed to notice that a device is free
  * @nb: notifier of the virtio bus
- * @work: binds @freed; cancelled by vb_claim_stop()
+ * @work: binds @freed; cancelled by aeration_vb_claim_stop()
  * @freed: a balloon device that another driver lets go of, with a reference, or
  *	NULL; exchanged atomically
  * @drv: our driver
@@ -81,7 +81,7 @@ static int look_at(struct device *dev, void *count)
 		dev_warn(dev,
 			 "balloon device belongs to %s: unload or unbind that, and aeration_virtio takes the device\n",
 			 dev->driver->name);
-		aerator_decline(vb_ops.name,
+		aerator_decline(aeration_vb_ops.name,
 				"its device belongs to another driver (virtio_balloon?)");
 	}
 	device_unlock(dev);
@@ -89,13 +89,13 @@ static int look_at(struct device *dev, void *count)
 }
 
 /**
- * vb_claim_start - look who has the balloon devices, and keep looking
+ * aeration_vb_claim_start - look who has the balloon devices, and keep looking
  * @drv: our driver, registered
  *
  * Context: process context; may sleep.
  * Return: 0 or a negative error.
  */
-int vb_claim_start(struct virtio_driver *drv)
+int aeration_vb_claim_start(struct virtio_driver *drv)
 {
 	unsigned int count = 0;
 	int err;
@@ -108,18 +108,18 @@ int vb_claim_start(struct virtio_driver *drv)
 		return err;
 	bus_for_each_dev(drv->driver.bus, NULL, &count, look_at);
 	if (!count)
-		aerator_decline(vb_ops.name,
+		aerator_decline(aeration_vb_ops.name,
 				"there is no virtio balloon device (device id 5)");
 	return 0;
 }
 
 /**
- * vb_claim_stop - stop looking
+ * aeration_vb_claim_stop - stop looking
  * @drv: our driver, still registered
  *
  * Context: process context; may sleep.
  */
-void vb_claim_stop(struct virtio_driver *drv)
+void aeration_vb_claim_stop(struct virtio_driver *drv)
 {
 	bus_unregister_notifier(drv->driver.bus, &claim.nb);
 	cancel_work_sync(&claim.work);

@@ -9,7 +9,7 @@
 #include "hints.h"
 
 /**
- * hint_encode - make the word for a block
+ * aeration_hint_encode - make the word for a block
  * @pfn: number of the block's first page, in pages of 1 << @page_shift bytes
  * @order: binary logarithm of its length in such pages
  * @page_shift: binary logarithm of the guest's page size in bytes, 12 or more
@@ -18,8 +18,8 @@
  * Return: 0, or -EINVAL if the block is not aligned to its length or does not
  *	fit into 64 bits of address; @word is then left alone.
  */
-int hint_encode(u64 pfn, unsigned int order, unsigned int page_shift,
-		__le64 *word)
+int aeration_hint_encode(u64 pfn, unsigned int order, unsigned int page_shift,
+			 __le64 *word)
 {
 	unsigned int wire_order;
 	u64 address;

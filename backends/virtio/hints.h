@@ -24,7 +24,7 @@
 /* Largest order of which an aligned, non-empty block fits into 64 bits. */
 #define HINT_ORDER_MAX		(63 - HINT_UNIT_SHIFT)
 
-int hint_encode(u64 pfn, unsigned int order, unsigned int page_shift,
-		__le64 *word);
+int aeration_hint_encode(u64 pfn, unsigned int order, unsigned int page_shift,
+			 __le64 *word);
 
 #endif /* _AERATION_VIRTIO_HINTS_H */

@@ -82,7 +82,7 @@ static const char *unusable(struct virtio_device *vdev)
  */
 static int vb_validate(struct virtio_device *vdev)
 {
-	if (aerator_permitted(vb_ops.name))
+	if (aerator_permitted(aeration_vb_ops.name))
 		return -EPERM;
 	if (!free_pages_have_content())
 		__virtio_clear_bit(vdev, VIRTIO_BALLOON_F_PAGE_POISON);
@@ -107,11 +107,11 @@ static int find_queues(struct vb *vb)
 {
 	struct virtio_device *vdev = vb->vdev;
 	struct compat_vq want[] = {
-		{ "inflate", vb_ack },
-		{ "deflate", vb_ack },
-		{ "stats", vb_stats_request },
-		{ "free_page", vb_ack },
-		{ "reporting", vb_ack },
+		{ "inflate", aeration_vb_ack },
+		{ "deflate", aeration_vb_ack },
+		{ "stats", aeration_vb_stats_request },
+		{ "free_page", aeration_vb_ack },
+		{ "reporting", aeration_vb_ack },
 	};
 	struct virtqueue *vqs[ARRAY_SIZE(want)] = { NULL };
 	int err;
@@ -143,7 +143,7 @@ static void go_live(struct vb *vb)
 	virtio_device_ready(vb->vdev);
 	mutex_lock(&vb->lock);
 	WRITE_ONCE(vb->state, VB_LIVE);
-	vb_stats_start(vb);
+	aeration_vb_stats_start(vb);
 	mutex_unlock(&vb->lock);
 }
 
@@ -190,10 +190,10 @@ static struct vb *vb_alloc(struct virtio_device *vdev)
 		return NULL;
 	vb->vdev = vdev;
 	vb->wire = wire;
-	vb->dev.ops = &vb_ops;
+	vb->dev.ops = &aeration_vb_ops;
 	mutex_init(&vb->lock);
 	init_waitqueue_head(&vb->acked);
-	INIT_WORK(&vb->stats_work, vb_stats_fn);
+	INIT_WORK(&vb->stats_work, aeration_vb_stats_fn);
 	INIT_WORK(&vb->config_work, vb_config_fn);
 	vdev->priv = vb;
 	return vb;
@@ -207,7 +207,7 @@ static int vb_probe(struct virtio_device *vdev)
 
 	if (why) {
 		dev_warn(&vdev->dev, "%s\n", why);
-		aerator_decline(vb_ops.name, why);
+		aerator_decline(aeration_vb_ops.name, why);
 		return -ENODEV;
 	}
 	vb = vb_alloc(vdev);
@@ -216,7 +216,8 @@ static int vb_probe(struct virtio_device *vdev)
 	err = find_queues(vb);
 	if (err) {
 		dev_err(&vdev->dev, "cannot set up the queues: error %d\n", err);
-		aerator_decline(vb_ops.name, "its queues cannot be set up");
+		aerator_decline(aeration_vb_ops.name,
+				"its queues cannot be set up");
 		goto out_free;
 	}
 	vb->dev.capacity = vb_capacity(vb);
@@ -229,7 +230,7 @@ static int vb_probe(struct virtio_device *vdev)
 	return 0;
 
 out_retire:
-	vb_retire(vb, VB_GONE);
+	aeration_vb_retire(vb, VB_GONE);
 	vb_end_work(vb);
 out_free:
 	vdev->priv = NULL;
@@ -241,7 +242,7 @@ static void vb_remove(struct virtio_device *vdev)
 {
 	struct vb *vb = vdev->priv;
 
-	vb_retire(vb, VB_GONE);
+	aeration_vb_retire(vb, VB_GONE);
 	aerator_shutdown(&vb->dev);
 	vb_end_work(vb);
 	vdev->priv = NULL;
@@ -265,7 +266,7 @@ static int vb_freeze(struct virtio_device *vdev)
 {
 	struct vb *vb = vdev->priv;
 
-	vb_retire(vb, VB_SUSPENDED);
+	aeration_vb_retire(vb, VB_SUSPENDED);
 	mutex_lock(&vb->lock);
 	vb_free_queues(vb);
 	mutex_unlock(&vb->lock);
@@ -329,7 +330,7 @@ static int __init vb_init(void)
 
 	if (err)
 		return err;
-	err = vb_claim_start(&vb_driver);
+	err = aeration_vb_claim_start(&vb_driver);
 	if (err)
 		unregister_virtio_driver(&vb_driver);
 	return err;
@@ -337,9 +338,9 @@ static int __init vb_init(void)
 
 static void __exit vb_exit(void)
 {
-	vb_claim_stop(&vb_driver);
+	aeration_vb_claim_stop(&vb_driver);
 	unregister_virtio_driver(&vb_driver);
-	aerator_decline(vb_ops.name, NULL);
+	aerator_decline(aeration_vb_ops.name, NULL);
 }
 
 module_init(vb_init);

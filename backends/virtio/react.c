@@ -25,12 +25,12 @@ MODULE_PARM_DESC(timeout_ms,
 		 "how long the device may take over a batch before it is reset, ms (100 to 86400000)");
 
 /**
- * vb_ack - the device has used a buffer
+ * aeration_vb_ack - the device has used a buffer
  * @vq: the reporting queue
  *
  * Context: interrupt.
  */
-void vb_ack(struct virtqueue *vq)
+void aeration_vb_ack(struct virtqueue *vq)
 {
 	struct vb *vb = vq->vdev->priv;
 
@@ -38,7 +38,7 @@ void vb_ack(struct virtqueue *vq)
 }
 
 /**
- * vb_retire - reset the device, so that it touches no block any more
+ * aeration_vb_retire - reset the device, so that it touches no block any more
  * @vb: the device
  * @state: VB_SUSPENDED, VB_FAILED or VB_GONE
  *
@@ -47,7 +47,7 @@ void vb_ack(struct virtqueue *vq)
  *
  * Context: process context; may sleep.
  */
-void vb_retire(struct vb *vb, enum vb_state state)
+void aeration_vb_retire(struct vb *vb, enum vb_state state)
 {
 	mutex_lock(&vb->lock);
 	virtio_reset_device(vb->vdev);
@@ -69,7 +69,7 @@ static int give_up(struct vb *vb)
 	dev_err(&vb->vdev->dev,
 		"%s; device reset, its blocks are back with the guest, nothing is reported any more; bind the driver again to retry\n",
 		vb->why);
-	vb_retire(vb, VB_FAILED);
+	aeration_vb_retire(vb, VB_FAILED);
 	aerator_fail(&vb->dev, vb->why);
 	return -ENODEV;
 }
@@ -92,8 +92,9 @@ static int queue_hints(struct vb *vb, const struct aerator_batch *batch)
 	int err;
 
 	for (i = 0; i < batch->nr; i++) {
-		err = hint_encode(batch->block[i].pfn, batch->block[i].order,
-				  PAGE_SHIFT, &vb->words[i]);
+		err = aeration_hint_encode(batch->block[i].pfn,
+					   batch->block[i].order,
+					   PAGE_SHIFT, &vb->words[i]);
 		if (err)
 			return err;
 	}
@@ -276,7 +277,7 @@ static void vb_abandon(struct aerator_dev_info *dev)
 	give_up(vb);
 }
 
-const struct aerator_ops vb_ops = {
+const struct aerator_ops aeration_vb_ops = {
 	.name = "virtio",
 	.residency = AERATOR_TRANSIENT,
 	.react = vb_react,

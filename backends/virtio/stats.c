@@ -41,24 +41,24 @@ static void hand_over(struct vb *vb)
 }
 
 /**
- * vb_stats_start - hand the device its first statistics
+ * aeration_vb_stats_start - hand the device its first statistics
  * @vb: a live device
  *
  * Context: process context under @vb->lock.
  */
-void vb_stats_start(struct vb *vb)
+void aeration_vb_stats_start(struct vb *vb)
 {
 	if (vb->stats_vq)
 		hand_over(vb);
 }
 
 /**
- * vb_stats_fn - answer a request for statistics
+ * aeration_vb_stats_fn - answer a request for statistics
  * @work: the stats_work of a device
  *
  * Context: process context; may sleep.
  */
-void vb_stats_fn(struct work_struct *work)
+void aeration_vb_stats_fn(struct work_struct *work)
 {
 	struct vb *vb = container_of(work, struct vb, stats_work);
 	unsigned int len;
@@ -71,12 +71,12 @@ void vb_stats_fn(struct work_struct *work)
 }
 
 /**
- * vb_stats_request - the device wants new statistics
+ * aeration_vb_stats_request - the device wants new statistics
  * @vq: the statistics queue
  *
  * Context: interrupt.
  */
-void vb_stats_request(struct virtqueue *vq)
+void aeration_vb_stats_request(struct virtqueue *vq)
 {
 	struct vb *vb = vq->vdev->priv;
 

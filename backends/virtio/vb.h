@@ -89,17 +89,17 @@ struct vb {
 };
 
 /* react.c */
-extern const struct aerator_ops vb_ops;
-void vb_ack(struct virtqueue *vq);
-void vb_retire(struct vb *vb, enum vb_state state);
+extern const struct aerator_ops aeration_vb_ops;
+void aeration_vb_ack(struct virtqueue *vq);
+void aeration_vb_retire(struct vb *vb, enum vb_state state);
 
 /* stats.c */
-void vb_stats_request(struct virtqueue *vq);
-void vb_stats_start(struct vb *vb);
-void vb_stats_fn(struct work_struct *work);
+void aeration_vb_stats_request(struct virtqueue *vq);
+void aeration_vb_stats_start(struct vb *vb);
+void aeration_vb_stats_fn(struct work_struct *work);
 
 /* claim.c */
-int vb_claim_start(struct virtio_driver *drv);
-void vb_claim_stop(struct virtio_driver *drv);
+int aeration_vb_claim_start(struct virtio_driver *drv);
+void aeration_vb_claim_stop(struct virtio_driver *drv);
 
 #endif /* _AERATION_VIRTIO_VB_H */

@@ -93,7 +93,7 @@ static bool look(struct xb_io *io, const struct aerator_block *block,
 		int backed = i < stop ? populated : !populated;
 
 		if (i >= stop && i < asked)
-			backed = xb_is_backed(block->pfn + i);
+			backed = aeration_xb_is_backed(block->pfn + i);
 		if (backed < 0)
 			return false;
 		io->backed[i] = backed;
@@ -139,7 +139,7 @@ static void make(struct xb_io *io, const struct aerator_block *block,
 			io->pfn[io->nr++] = block->pfn + i;
 	if (!io->nr)
 		return;
-	done = backed ? xb_populate(io) : xb_decrease(io);
+	done = backed ? aeration_xb_populate(io) : aeration_xb_decrease(io);
 	for (i = 0; seen < done; i++)
 		if (io->backed[i] != backed) {
 			io->backed[i] = backed;
@@ -187,7 +187,7 @@ static int fit_order(struct xb_io *io, const struct aerator_batch *batch)
 }
 
 /**
- * xb_deliver - hand the memory behind a batch to Xen
+ * aeration_xb_deliver - hand the memory behind a batch to Xen
  * @io: to work with; its order is made smaller if blocks are smaller
  * @batch: blocks that are backed
  *
@@ -200,7 +200,7 @@ static int fit_order(struct xb_io *io, const struct aerator_batch *batch)
  *	error of the hypercall, -EAGAIN if Xen took none, -EINVAL for a block that
  *	is too large.
  */
-int xb_deliver(struct xb_io *io, struct aerator_batch *batch)
+int aeration_xb_deliver(struct xb_io *io, struct aerator_batch *batch)
 {
 	int err = fit_order(io, batch);
 	struct aerator_block *block;
@@ -208,7 +208,7 @@ int xb_deliver(struct xb_io *io, struct aerator_batch *batch)
 
 	if (err)
 		return err;
-	at = do_extents(io, batch, xb_decrease);
+	at = do_extents(io, batch, aeration_xb_decrease);
 	set_states(batch, 0, at.block, AERATOR_BLOCK_HELD);
 	set_states(batch, at.block, batch->nr, AERATOR_BLOCK_ISOLATED);
 	if (at.block == batch->nr)
@@ -226,7 +226,7 @@ int xb_deliver(struct xb_io *io, struct aerator_batch *batch)
 }
 
 /**
- * xb_fetch - have Xen put memory behind a batch again
+ * aeration_xb_fetch - have Xen put memory behind a batch again
  * @io: to work with; its order is made smaller if blocks are smaller
  * @batch: blocks without any backing
  *
@@ -240,7 +240,7 @@ int xb_deliver(struct xb_io *io, struct aerator_batch *batch)
  *	the hypercall, -EAGAIN if Xen gave nothing, -EINVAL for a block that is
  *	too large.
  */
-int xb_fetch(struct xb_io *io, struct aerator_batch *batch)
+int aeration_xb_fetch(struct xb_io *io, struct aerator_batch *batch)
 {
 	enum aerator_block_state state = AERATOR_BLOCK_ISOLATED;
 	int err = fit_order(io, batch);
@@ -248,7 +248,7 @@ int xb_fetch(struct xb_io *io, struct aerator_batch *batch)
 
 	if (err)
 		return err;
-	at = do_extents(io, batch, xb_populate);
+	at = do_extents(io, batch, aeration_xb_populate);
 	err = io->err ? io->err : -EAGAIN;
 	set_states(batch, 0, at.block, AERATOR_BLOCK_ISOLATED);
 	set_states(batch, at.block, batch->nr, AERATOR_BLOCK_HELD);

@@ -52,12 +52,12 @@ struct xb_io {
 	bool backed[XB_BLOCK_PAGES];
 };
 
-int xb_deliver(struct xb_io *io, struct aerator_batch *batch);
-int xb_fetch(struct xb_io *io, struct aerator_batch *batch);
+int aeration_xb_deliver(struct xb_io *io, struct aerator_batch *batch);
+int aeration_xb_fetch(struct xb_io *io, struct aerator_batch *batch);
 
 /* What Xen does; memory.c. */
-unsigned int xb_decrease(struct xb_io *io);
-unsigned int xb_populate(struct xb_io *io);
-int xb_is_backed(unsigned long pfn);
+unsigned int aeration_xb_decrease(struct xb_io *io);
+unsigned int aeration_xb_populate(struct xb_io *io);
+int aeration_xb_is_backed(unsigned long pfn);
 
 #endif /* _AERATION_XEN_DELIVER_H */

@@ -77,14 +77,14 @@ noinline int aeration_xen_mem_type(struct xen_hvm_get_mem_type *ask)
 }
 
 /**
- * xb_call - have Xen decrease or populate
+ * aeration_xb_call - have Xen decrease or populate
  * @op: XENMEM_decrease_reservation or XENMEM_populate_physmap
  * @io: the first @io->nr entries of @io->frame, in extents of @io->run_order
  *
  * Context: process context; may take long.
  * Return: extents done; the error, if Xen returned one, is in @io->err.
  */
-unsigned int xb_call(unsigned int op, struct xb_io *io)
+unsigned int aeration_xb_call(unsigned int op, struct xb_io *io)
 {
 	struct xen_memory_reservation ask = {
 		.nr_extents = io->nr,
@@ -125,7 +125,7 @@ static int takes_order(unsigned int order)
 }
 
 /**
- * xb_largest_order - find the largest extents that Xen takes from this domain
+ * aeration_xb_largest_order - find the largest extents that Xen takes from this domain
  * @most: no larger than this
  * @known: set to whether Xen has said so
  *
@@ -135,7 +135,7 @@ static int takes_order(unsigned int order)
  * Context: process context.
  * Return: an order, 0 to @most; @most itself if Xen does not say.
  */
-unsigned int xb_largest_order(unsigned int most, bool *known)
+unsigned int aeration_xb_largest_order(unsigned int most, bool *known)
 {
 	unsigned int order;
 	int takes = 1;

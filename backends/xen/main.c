@@ -25,11 +25,11 @@
 #include <xen/xen.h>
 #include "xb.h"
 
-struct xb xb = {
-	.dev = { .ops = &xb_ops, .scrub = true },
+struct xb aeration_xb = {
+	.dev = { .ops = &aeration_xb_ops, .scrub = true },
 };
 
-module_param_named(scrub, xb.dev.scrub, bool, 0644);
+module_param_named(scrub, aeration_xb.dev.scrub, bool, 0644);
 MODULE_PARM_DESC(scrub,
 		 "fill memory with zeros before Xen gets it (default y)");
 
@@ -57,7 +57,7 @@ static const struct kernel_param_ops extent_order_ops = {
 	.get = param_get_uint,
 };
 
-module_param_cb(extent_order, &extent_order_ops, &xb.order, 0444);
+module_param_cb(extent_order, &extent_order_ops, &aeration_xb.order, 0444);
 MODULE_PARM_DESC(extent_order, "extents in use (read only)");
 
 static int set_capacity(const char *val, const struct kernel_param *kp)
@@ -78,17 +78,17 @@ static int start_up(void)
 {
 	int err;
 
-	xb.dev.capacity = capacity;
-	err = aerator_startup(&xb.dev);
-	xb.offered = !err;
+	aeration_xb.dev.capacity = capacity;
+	err = aerator_startup(&aeration_xb.dev);
+	aeration_xb.offered = !err;
 	return err;
 }
 
 static void shut_down(void)
 {
-	if (xb.offered)
-		aerator_shutdown(&xb.dev);
-	xb.offered = false;
+	if (aeration_xb.offered)
+		aerator_shutdown(&aeration_xb.dev);
+	aeration_xb.offered = false;
 }
 
 /* A PV domain gives and gets single frames. */
@@ -96,23 +96,24 @@ static void find_order(void)
 {
 	unsigned int order = 0;
 
-	xb.order_known = true;
-	if (!xb.pv)
-		order = xb_largest_order(order_most, &xb.order_known);
-	WRITE_ONCE(xb.order, order);
+	aeration_xb.order_known = true;
+	if (!aeration_xb.pv)
+		order = aeration_xb_largest_order(order_most,
+						  &aeration_xb.order_known);
+	WRITE_ONCE(aeration_xb.order, order);
 }
 
 static int xb_freeze(struct device *unused)
 {
-	if (xb.offered)
-		aerator_quiesce(&xb.dev);
+	if (aeration_xb.offered)
+		aerator_quiesce(&aeration_xb.dev);
 	return 0;
 }
 
 static int xb_thaw(struct device *unused)
 {
-	if (xb.offered)
-		aerator_resume(&xb.dev);
+	if (aeration_xb.offered)
+		aerator_resume(&aeration_xb.dev);
 	return 0;
 }
 
@@ -120,7 +121,7 @@ static int xb_thaw(struct device *unused)
 static int xb_restored(struct device *device)
 {
 	find_order();
-	xb_store_again();
+	aeration_xb_store_again();
 	return xb_thaw(device);
 }
 
@@ -140,17 +141,17 @@ static struct platform_driver xb_driver = {
 
 static void come_back(void)
 {
-	if (!xb.offered && start_up())
+	if (!aeration_xb.offered && start_up())
 		pr_err("not in use any more after hibernation; load the module again\n");
 }
 
 static int prepare_to_hibernate(void)
 {
 	shut_down();
-	if (!xb_store_held())
+	if (!aeration_xb_store_held())
 		return NOTIFY_OK;
 	pr_err("cannot hibernate: Xen does not give back %llu MiB\n",
-	       xb_store_held() >> 20);
+	       aeration_xb_store_held() >> 20);
 	come_back();
 	return notifier_from_errno(-ENOMEM);
 }
@@ -200,18 +201,19 @@ static int __init xb_init(void)
 	int err;
 
 	if (!xen_domain()) {
-		aerator_decline(xb_ops.name, "this is not a Xen domain");
+		aerator_decline(aeration_xb_ops.name,
+				"this is not a Xen domain");
 		return -ENODEV;
 	}
-	err = aerator_permitted(xb_ops.name);
+	err = aerator_permitted(aeration_xb_ops.name);
 	if (err)
 		return err;
-	xb.pv = !xen_feature(XENFEAT_auto_translated_physmap);
+	aeration_xb.pv = !xen_feature(XENFEAT_auto_translated_physmap);
 	find_order();
 	err = make_device();
 	if (err)
 		return err;
-	xb_store_start();
+	aeration_xb_store_start();
 	err = start_up();
 	if (err)
 		goto out_store;
@@ -219,15 +221,16 @@ static int __init xb_init(void)
 	if (err)
 		goto out_shutdown;
 	pr_info("%s domain, extents of order %u%s, %u blocks in a batch\n",
-		xb.pv ? "PV" : "auto-translated", xb.order,
-		xb.order_known ? "" : " (Xen does not say whether it takes them)",
+		aeration_xb.pv ? "PV" : "auto-translated", aeration_xb.order,
+		aeration_xb.order_known ? "" :
+		" (Xen does not say whether it takes them)",
 		capacity);
 	return 0;
 
 out_shutdown:
 	shut_down();
 out_store:
-	xb_store_stop();
+	aeration_xb_store_stop();
 	remove_device();
 	return err;
 }
@@ -236,9 +239,9 @@ static void __exit xb_exit(void)
 {
 	unregister_pm_notifier(&pm_nb);
 	shut_down();
-	xb_store_stop();
+	aeration_xb_store_stop();
 	remove_device();
-	aerator_decline(xb_ops.name, NULL);
+	aerator_decline(aeration_xb_ops.name, NULL);
 }
 
 module_init(xb_init);

@@ -51,7 +51,7 @@ static void learn(struct xb_io *io, unsigned int done, u64 ns)
 }
 
 /**
- * xb_decrease - give extents to Xen
+ * aeration_xb_decrease - give extents to Xen
  * @io: the first @io->nr entries of @io->pfn, in extents of @io->run_order, all
  *	backed
  *
@@ -60,16 +60,16 @@ static void learn(struct xb_io *io, unsigned int done, u64 ns)
  *	none, unless it is one page or @io->err is set; those behind are as they
  *	were.
  */
-unsigned int xb_decrease(struct xb_io *io)
+unsigned int aeration_xb_decrease(struct xb_io *io)
 {
 	u64 start = ktime_get_ns();
 	unsigned int done;
 
-	if (xb.pv) {
-		done = xb_pv_decrease(io);
+	if (aeration_xb.pv) {
+		done = aeration_xb_pv_decrease(io);
 	} else {
 		use_pfns(io);
-		done = xb_call(XENMEM_decrease_reservation, io);
+		done = aeration_xb_call(XENMEM_decrease_reservation, io);
 	}
 	learn(io, done, ktime_get_ns() - start);
 	cond_resched();
@@ -77,7 +77,7 @@ unsigned int xb_decrease(struct xb_io *io)
 }
 
 /**
- * xb_populate - have Xen put memory behind extents
+ * aeration_xb_populate - have Xen put memory behind extents
  * @io: the first @io->nr entries of @io->pfn, in extents of @io->run_order, none
  *	backed: Xen would lose the memory that it finds there
  *
@@ -86,16 +86,16 @@ unsigned int xb_decrease(struct xb_io *io)
  * Return: how many are backed. Of the next one any part may be, unless it is one
  *	page or @io->err is set; those behind are as they were.
  */
-unsigned int xb_populate(struct xb_io *io)
+unsigned int aeration_xb_populate(struct xb_io *io)
 {
 	u64 start = ktime_get_ns();
 	unsigned int done;
 
-	if (xb.pv) {
-		done = xb_pv_populate(io);
+	if (aeration_xb.pv) {
+		done = aeration_xb_pv_populate(io);
 	} else {
 		use_pfns(io);
-		done = xb_call(XENMEM_populate_physmap, io);
+		done = aeration_xb_call(XENMEM_populate_physmap, io);
 	}
 	learn(io, done, ktime_get_ns() - start);
 	cond_resched();
@@ -103,7 +103,7 @@ unsigned int xb_populate(struct xb_io *io)
 }
 
 /**
- * xb_is_backed - is there memory behind a page?
+ * aeration_xb_is_backed - is there memory behind a page?
  * @pfn: a page of an auto-translated domain; a PV domain never needs to ask, as
  *	its extents are single pages
  *
@@ -113,7 +113,7 @@ unsigned int xb_populate(struct xb_io *io)
  * Context: any.
  * Return: 1, 0, or a negative error if Xen does not say.
  */
-int xb_is_backed(unsigned long pfn)
+int aeration_xb_is_backed(unsigned long pfn)
 {
 	struct xen_hvm_get_mem_type ask = { .domid = DOMID_SELF, .pfn = pfn };
 	int err = aeration_xen_mem_type(&ask);
@@ -134,9 +134,9 @@ int xb_is_backed(unsigned long pfn)
  */
 static void try_smaller(void)
 {
-	WRITE_ONCE(xb.order, xb.order - 1);
+	WRITE_ONCE(aeration_xb.order, aeration_xb.order - 1);
 	pr_warn("Xen took nothing in extents of order %u; trying order %u\n",
-		xb.order + 1, xb.order);
+		aeration_xb.order + 1, aeration_xb.order);
 }
 
 static int give_up(struct aerator_dev_info *dev, int err)
@@ -146,7 +146,7 @@ static int give_up(struct aerator_dev_info *dev, int err)
 	scnprintf(why, sizeof(why), "Xen refuses to take memory: error %d", err);
 	pr_err("%s; nothing is given to it any more, load the module again to retry\n",
 	       why);
-	xb.failed = true;
+	aeration_xb.failed = true;
 	aerator_fail(dev, why);
 	return -ENODEV;
 }
@@ -155,13 +155,13 @@ static int xb_react(struct aerator_dev_info *dev, struct aerator_batch *batch)
 {
 	int err;
 
-	if (xb.failed)
+	if (aeration_xb.failed)
 		return -ENODEV;
-	react_io.order = READ_ONCE(xb.order);
-	err = xb_deliver(&react_io, batch);
+	react_io.order = READ_ONCE(aeration_xb.order);
+	err = aeration_xb_deliver(&react_io, batch);
 	if (err && err != -EAGAIN)
 		return give_up(dev, err);
-	if (err && !xb.order_known && xb.order)
+	if (err && !aeration_xb.order_known && aeration_xb.order)
 		try_smaller();
 	return err;
 }
@@ -170,8 +170,8 @@ static int xb_restore(struct aerator_dev_info *dev, struct aerator_batch *batch)
 {
 	int err;
 
-	restore_io.order = READ_ONCE(xb.order);
-	err = xb_fetch(&restore_io, batch);
+	restore_io.order = READ_ONCE(aeration_xb.order);
+	err = aeration_xb_fetch(&restore_io, batch);
 	if (err && err != -EAGAIN)
 		pr_err_ratelimited("Xen refuses to give memory back: error %d\n",
 				   err);
@@ -221,10 +221,10 @@ static bool xb_ready(struct aerator_dev_info *dev)
 
 static void xb_note_held(struct aerator_dev_info *dev, u64 bytes)
 {
-	xb_store_note(bytes);
+	aeration_xb_store_note(bytes);
 }
 
-const struct aerator_ops xb_ops = {
+const struct aerator_ops aeration_xb_ops = {
 	.name = "xen",
 	.residency = AERATOR_DURABLE,
 	.react = xb_react,

@@ -41,7 +41,7 @@ static void flush(void)
 }
 
 /**
- * xb_pv_decrease - xb_decrease() of a PV domain
+ * aeration_xb_pv_decrease - aeration_xb_decrease() of a PV domain
  * @io: see there; @io->run_order is 0
  *
  * Frames that Xen does not take are mapped again.
@@ -49,34 +49,34 @@ static void flush(void)
  * Context: process context; may take long; allocates nothing.
  * Return: see there.
  */
-unsigned int xb_pv_decrease(struct xb_io *io)
+unsigned int aeration_xb_pv_decrease(struct xb_io *io)
 {
 	unsigned int i, done;
 
 	for (i = 0; i < io->nr; i++)
 		unmap(io, i);
 	flush();
-	done = xb_call(XENMEM_decrease_reservation, io);
+	done = aeration_xb_call(XENMEM_decrease_reservation, io);
 	for (i = done; i < io->nr; i++)
 		map(io, i);
 	return done;
 }
 
 /**
- * xb_pv_populate - xb_populate() of a PV domain
+ * aeration_xb_pv_populate - aeration_xb_populate() of a PV domain
  * @io: see there; @io->run_order is 0
  *
  * Context: process context, memory reclaim included; may take long; allocates
  *	nothing.
  * Return: see there.
  */
-unsigned int xb_pv_populate(struct xb_io *io)
+unsigned int aeration_xb_pv_populate(struct xb_io *io)
 {
 	unsigned int i, done;
 
 	for (i = 0; i < io->nr; i++)
 		io->frame[i] = io->pfn[i];
-	done = xb_call(XENMEM_populate_physmap, io);
+	done = aeration_xb_call(XENMEM_populate_physmap, io);
 	for (i = 0; i < done; i++)
 		map(io, i);
 	return done;

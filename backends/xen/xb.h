@@ -54,38 +54,38 @@ struct xb {
 	bool offered;
 };
 
-extern struct xb xb;
+extern struct xb aeration_xb;
 
 /* memory.c */
-extern const struct aerator_ops xb_ops;
+extern const struct aerator_ops aeration_xb_ops;
 
 /* hypercall.c */
 long aeration_xen_memory_op(unsigned int op, void *arg);
 int aeration_xen_mem_type(struct xen_hvm_get_mem_type *ask);
-unsigned int xb_call(unsigned int op, struct xb_io *io);
-unsigned int xb_largest_order(unsigned int most, bool *known);
+unsigned int aeration_xb_call(unsigned int op, struct xb_io *io);
+unsigned int aeration_xb_largest_order(unsigned int most, bool *known);
 
 /* pv.c */
 #ifdef CONFIG_XEN_PV
-unsigned int xb_pv_decrease(struct xb_io *io);
-unsigned int xb_pv_populate(struct xb_io *io);
+unsigned int aeration_xb_pv_decrease(struct xb_io *io);
+unsigned int aeration_xb_pv_populate(struct xb_io *io);
 #else
-static inline unsigned int xb_pv_decrease(struct xb_io *io)
+static inline unsigned int aeration_xb_pv_decrease(struct xb_io *io)
 {
 	return 0;
 }
 
-static inline unsigned int xb_pv_populate(struct xb_io *io)
+static inline unsigned int aeration_xb_pv_populate(struct xb_io *io)
 {
 	return 0;
 }
 #endif
 
 /* xenstore.c */
-void xb_store_start(void);
-void xb_store_stop(void);
-void xb_store_note(u64 bytes);
-void xb_store_again(void);
-u64 xb_store_held(void);
+void aeration_xb_store_start(void);
+void aeration_xb_store_stop(void);
+void aeration_xb_store_note(u64 bytes);
+void aeration_xb_store_again(void);
+u64 aeration_xb_store_held(void);
 
 #endif /* _AERATION_XEN_XB_H */

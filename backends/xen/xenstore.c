@@ -43,11 +43,11 @@ static void write_fn(struct work_struct *work)
 }
 
 /**
- * xb_store_again - write what is held again, though it has not changed
+ * aeration_xb_store_again - write what is held again, though it has not changed
  *
  * Context: any.
  */
-void xb_store_again(void)
+void aeration_xb_store_again(void)
 {
 	if (READ_ONCE(store_up))
 		queue_delayed_work(system_freezable_wq, &store_work,
@@ -55,24 +55,24 @@ void xb_store_again(void)
 }
 
 /**
- * xb_store_note - the amount held has changed
+ * aeration_xb_store_note - the amount held has changed
  * @bytes: what it is now
  *
  * Context: any; must not sleep.
  */
-void xb_store_note(u64 bytes)
+void aeration_xb_store_note(u64 bytes)
 {
 	WRITE_ONCE(held, bytes);
-	xb_store_again();
+	aeration_xb_store_again();
 }
 
 /**
- * xb_store_held - how much is held
+ * aeration_xb_store_held - how much is held
  *
  * Context: any.
  * Return: bytes.
  */
-u64 xb_store_held(void)
+u64 aeration_xb_store_held(void)
 {
 	return READ_ONCE(held);
 }
@@ -81,28 +81,28 @@ u64 xb_store_held(void)
 static int on_store(struct notifier_block *nb, unsigned long unused, void *none)
 {
 	WRITE_ONCE(store_up, true);
-	xb_store_again();
+	aeration_xb_store_again();
 	return NOTIFY_DONE;
 }
 
 static struct notifier_block store_nb = { .notifier_call = on_store };
 
 /**
- * xb_store_start - begin to publish, as soon as there is a xenstore
+ * aeration_xb_store_start - begin to publish, as soon as there is a xenstore
  *
  * Context: process context; may sleep.
  */
-void xb_store_start(void)
+void aeration_xb_store_start(void)
 {
 	register_xenstore_notifier(&store_nb);
 }
 
 /**
- * xb_store_stop - end; the node goes, unless Xen still has memory of ours
+ * aeration_xb_store_stop - end; the node goes, unless Xen still has memory of ours
  *
  * Context: process context, after aerator_shutdown(); sleeps.
  */
-void xb_store_stop(void)
+void aeration_xb_store_stop(void)
 {
 	unregister_xenstore_notifier(&store_nb);
 	cancel_delayed_work_sync(&store_work);

@@ -108,11 +108,11 @@ static int on_call(struct kprobe *probe, struct pt_regs *regs)
 NOKPROBE_SYMBOL(on_call);
 
 static struct kprobe core_probes[] = {
-	{ .symbol_name = "choose_forbids", .pre_handler = on_facts },
-	{ .symbol_name = "choose_against", .pre_handler = on_facts },
-	{ .symbol_name = "choose_absent", .pre_handler = on_facts },
-	{ .symbol_name = "choose_failed", .pre_handler = on_facts },
-	{ .symbol_name = "choose_backend", .pre_handler = on_facts },
+	{ .symbol_name = "aeration_choose_forbids", .pre_handler = on_facts },
+	{ .symbol_name = "aeration_choose_against", .pre_handler = on_facts },
+	{ .symbol_name = "aeration_choose_absent", .pre_handler = on_facts },
+	{ .symbol_name = "aeration_choose_failed", .pre_handler = on_facts },
+	{ .symbol_name = "aeration_choose_backend", .pre_handler = on_facts },
 };
 
 static struct kprobe cap_probe = {
@@ -121,7 +121,7 @@ static struct kprobe cap_probe = {
 };
 
 static struct kprobe call_probe = {
-	.symbol_name = "heat_call",
+	.symbol_name = "aeration_heat_call",
 	.pre_handler = on_call,
 };
 

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/ktap.sh"
 T=/sys/kernel/tracing
 SECONDS_IDLE=${1:-60}
-OURS='sampler_fn|page_reporting_process|update_fn|vb_stats_fn|watch_expired'
+OURS='sampler_fn|page_reporting_process|update_fn|aeration_vb_stats_fn|watch_expired'
 
 ktap_start virtio
 modprobe aeration_virtio

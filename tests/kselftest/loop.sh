@@ -31,9 +31,9 @@ fresh
 put $P/backend none
 put $P/backend loop
 put $T/events/aeration/enable 0
-check "batches are traced on their way out" has $T/trace "batch_submit: backend=loop blocks=4"
-check "and on their way back" has $T/trace "batch_ack: backend=loop taken=4"
-check "and so is the state" has $T/trace "state: off -> running backend=loop"
+check "batches are traced on their way out" has $T/trace "aeration_batch_submit: backend=loop blocks=4"
+check "and on their way back" has $T/trace "aeration_batch_ack: backend=loop taken=4"
+check "and so is the state" has $T/trace "aeration_state: off -> running backend=loop"
 
 put $L/mode refuse
 fresh

@@ -11,31 +11,33 @@ static void names_both_ways(void)
 	enum aerator_kind kind;
 
 	for (kind = 0; kind <= AERATOR_NONE; kind++)
-		EXPECT_EQ(choose_parse(choose_name(kind)), kind);
-	EXPECT_EQ(choose_parse("virtio\n"), AERATOR_VIRTIO);
-	EXPECT_EQ(choose_parse("virtio\n\n"), -1);
-	EXPECT_EQ(choose_parse("virti"), -1);
-	EXPECT_EQ(choose_parse("virtio2"), -1);
-	EXPECT_EQ(choose_parse("VIRTIO"), -1);
-	EXPECT_EQ(choose_parse(""), -1);
-	EXPECT_EQ(choose_parse("\n"), -1);
+		EXPECT_EQ(aeration_choose_parse(aeration_choose_name(kind)),
+			  kind);
+	EXPECT_EQ(aeration_choose_parse("virtio\n"), AERATOR_VIRTIO);
+	EXPECT_EQ(aeration_choose_parse("virtio\n\n"), -1);
+	EXPECT_EQ(aeration_choose_parse("virti"), -1);
+	EXPECT_EQ(aeration_choose_parse("virtio2"), -1);
+	EXPECT_EQ(aeration_choose_parse("VIRTIO"), -1);
+	EXPECT_EQ(aeration_choose_parse(""), -1);
+	EXPECT_EQ(aeration_choose_parse("\n"), -1);
 }
 
 static void auto_takes_what_fits(void)
 {
 	struct choose_facts f = { .requested = AERATOR_AUTO, .present = ALL };
 
-	EXPECT_EQ(choose_backend(&f), AERATOR_VIRTIO);
+	EXPECT_EQ(aeration_choose_backend(&f), AERATOR_VIRTIO);
 	f.on_xen = true;
-	EXPECT_EQ(choose_backend(&f), AERATOR_XEN);
+	EXPECT_EQ(aeration_choose_backend(&f), AERATOR_XEN);
 	f.on_xen = false;
 	f.on_hyperv = true;
-	EXPECT_EQ(choose_backend(&f), AERATOR_HYPERV);
+	EXPECT_EQ(aeration_choose_backend(&f), AERATOR_HYPERV);
 	f.on_hyperv = false;
 	f.present = 1U << AERATOR_LOOP;
-	EXPECT_EQ(choose_backend(&f), AERATOR_NONE);
-	EXPECT(strstr(choose_against(&f, AERATOR_LOOP), "by name"));
-	EXPECT(strstr(choose_against(&f, AERATOR_VIRTIO), "no device"));
+	EXPECT_EQ(aeration_choose_backend(&f), AERATOR_NONE);
+	EXPECT(strstr(aeration_choose_against(&f, AERATOR_LOOP), "by name"));
+	EXPECT(strstr(aeration_choose_against(&f, AERATOR_VIRTIO),
+		      "no device"));
 }
 
 /* In a Xen domain an outer host's balloon is never used, however it is asked. */
@@ -44,10 +46,11 @@ static void never_virtio_under_xen(void)
 	struct choose_facts f = { .on_xen = true, .present = ALL };
 
 	for (f.requested = 0; f.requested <= AERATOR_NONE; f.requested++)
-		EXPECT(choose_backend(&f) != AERATOR_VIRTIO);
+		EXPECT(aeration_choose_backend(&f) != AERATOR_VIRTIO);
 	f.requested = AERATOR_VIRTIO;
-	EXPECT_EQ(choose_backend(&f), AERATOR_NONE);
-	EXPECT(strstr(choose_forbids(&f, AERATOR_VIRTIO), "Xen domain"));
+	EXPECT_EQ(aeration_choose_backend(&f), AERATOR_NONE);
+	EXPECT(strstr(aeration_choose_forbids(&f, AERATOR_VIRTIO),
+		      "Xen domain"));
 }
 
 static void nothing_in_a_confidential_guest(void)
@@ -56,9 +59,10 @@ static void nothing_in_a_confidential_guest(void)
 
 	for (f.requested = 0; f.requested <= AERATOR_NONE; f.requested++) {
 		f.on_xen = f.requested & 1;
-		EXPECT_EQ(choose_backend(&f), AERATOR_NONE);
+		EXPECT_EQ(aeration_choose_backend(&f), AERATOR_NONE);
 	}
-	EXPECT(strstr(choose_forbids(&f, AERATOR_LOOP), "confidential"));
+	EXPECT(strstr(aeration_choose_forbids(&f, AERATOR_LOOP),
+		      "confidential"));
 }
 
 static void by_name_means_that_one(void)
@@ -66,12 +70,12 @@ static void by_name_means_that_one(void)
 	struct choose_facts f = { .present = ALL };
 
 	f.requested = AERATOR_LOOP;
-	EXPECT_EQ(choose_backend(&f), AERATOR_LOOP);
-	EXPECT(strstr(choose_against(&f, AERATOR_VIRTIO), "by name"));
+	EXPECT_EQ(aeration_choose_backend(&f), AERATOR_LOOP);
+	EXPECT(strstr(aeration_choose_against(&f, AERATOR_VIRTIO), "by name"));
 	f.requested = AERATOR_XEN;
-	EXPECT_EQ(choose_backend(&f), AERATOR_NONE);
+	EXPECT_EQ(aeration_choose_backend(&f), AERATOR_NONE);
 	f.requested = AERATOR_NONE;
-	EXPECT_EQ(choose_backend(&f), AERATOR_NONE);
+	EXPECT_EQ(aeration_choose_backend(&f), AERATOR_NONE);
 }
 
 static void a_failed_device_is_not_used(void)
@@ -79,17 +83,17 @@ static void a_failed_device_is_not_used(void)
 	struct choose_facts f = { .requested = AERATOR_AUTO, .present = ALL,
 				  .failed = 1U << AERATOR_VIRTIO };
 
-	EXPECT_EQ(choose_backend(&f), AERATOR_NONE);
-	EXPECT(strstr(choose_against(&f, AERATOR_VIRTIO), "failed"));
-	EXPECT(choose_failed(&f));
+	EXPECT_EQ(aeration_choose_backend(&f), AERATOR_NONE);
+	EXPECT(strstr(aeration_choose_against(&f, AERATOR_VIRTIO), "failed"));
+	EXPECT(aeration_choose_failed(&f));
 	f.requested = AERATOR_LOOP;
-	EXPECT(!choose_failed(&f));
+	EXPECT(!aeration_choose_failed(&f));
 	f.requested = AERATOR_NONE;
-	EXPECT(!choose_failed(&f));
+	EXPECT(!aeration_choose_failed(&f));
 	f.requested = AERATOR_VIRTIO;
-	EXPECT(choose_failed(&f));
+	EXPECT(aeration_choose_failed(&f));
 	f.failed = 0;
-	EXPECT(!choose_failed(&f));
+	EXPECT(!aeration_choose_failed(&f));
 }
 
 /* Whatever is chosen has nothing against it, and everything else has. */
@@ -109,12 +113,13 @@ static void chosen_and_refused_agree(void)
 
 		for (f.requested = 0; f.requested <= AERATOR_NONE;
 		     f.requested++) {
-			chosen = choose_backend(&f);
+			chosen = aeration_choose_backend(&f);
 			if (chosen != AERATOR_NONE)
-				EXPECT(!choose_against(&f, chosen));
+				EXPECT(!aeration_choose_against(&f, chosen));
 			else
 				for (kind = 0; kind < AERATOR_KINDS; kind++)
-					EXPECT(choose_against(&f, kind));
+					EXPECT(aeration_choose_against(&f,
+								       kind));
 		}
 	}
 }
@@ -128,13 +133,13 @@ static void domain_0_only_by_name(void)
 		.present = ALL,
 	};
 
-	EXPECT_EQ(choose_backend(&f), AERATOR_NONE);
-	EXPECT(strstr(choose_against(&f, AERATOR_XEN), "domain 0"));
-	EXPECT(!choose_forbids(&f, AERATOR_XEN));
+	EXPECT_EQ(aeration_choose_backend(&f), AERATOR_NONE);
+	EXPECT(strstr(aeration_choose_against(&f, AERATOR_XEN), "domain 0"));
+	EXPECT(!aeration_choose_forbids(&f, AERATOR_XEN));
 	f.requested = AERATOR_XEN;
-	EXPECT_EQ(choose_backend(&f), AERATOR_XEN);
+	EXPECT_EQ(aeration_choose_backend(&f), AERATOR_XEN);
 	f.requested = AERATOR_VIRTIO;
-	EXPECT_EQ(choose_backend(&f), AERATOR_NONE);
+	EXPECT_EQ(aeration_choose_backend(&f), AERATOR_NONE);
 }
 
 /* Asked for: what fits the host, may run, and is not there. */
@@ -142,26 +147,26 @@ static void an_absent_backend_is_asked_for(void)
 {
 	struct choose_facts f = { .requested = AERATOR_AUTO };
 
-	EXPECT_EQ(choose_absent(&f), AERATOR_NONE);
+	EXPECT_EQ(aeration_choose_absent(&f), AERATOR_NONE);
 	f.on_hyperv = true;
-	EXPECT_EQ(choose_absent(&f), AERATOR_HYPERV);
+	EXPECT_EQ(aeration_choose_absent(&f), AERATOR_HYPERV);
 	f.requested = AERATOR_HYPERV;
-	EXPECT_EQ(choose_absent(&f), AERATOR_HYPERV);
+	EXPECT_EQ(aeration_choose_absent(&f), AERATOR_HYPERV);
 	f.present = 1U << AERATOR_HYPERV;
-	EXPECT_EQ(choose_absent(&f), AERATOR_NONE);
+	EXPECT_EQ(aeration_choose_absent(&f), AERATOR_NONE);
 	f.present = 0;
 	for (f.requested = 0; f.requested <= AERATOR_NONE; f.requested++)
 		if (f.requested != AERATOR_HYPERV && f.requested != AERATOR_AUTO)
-			EXPECT_EQ(choose_absent(&f), AERATOR_NONE);
+			EXPECT_EQ(aeration_choose_absent(&f), AERATOR_NONE);
 
 	f = (struct choose_facts){ .requested = AERATOR_AUTO, .on_xen = true };
-	EXPECT_EQ(choose_absent(&f), AERATOR_XEN);
+	EXPECT_EQ(aeration_choose_absent(&f), AERATOR_XEN);
 	f.dom0 = true;
-	EXPECT_EQ(choose_absent(&f), AERATOR_NONE);
+	EXPECT_EQ(aeration_choose_absent(&f), AERATOR_NONE);
 	f.requested = AERATOR_XEN;
-	EXPECT_EQ(choose_absent(&f), AERATOR_XEN);
+	EXPECT_EQ(aeration_choose_absent(&f), AERATOR_XEN);
 	f.confidential = true;
-	EXPECT_EQ(choose_absent(&f), AERATOR_NONE);
+	EXPECT_EQ(aeration_choose_absent(&f), AERATOR_NONE);
 }
 
 int main(void)

@@ -60,7 +60,8 @@ static void pages_by_hand(void)
 	size_t i;
 
 	for (i = 0; i < nr; i++) {
-		EXPECT_EQ(heat_add(hint, i, known[i].pfn, known[i].order), 0);
+		EXPECT_EQ(aeration_heat_add(hint, i, known[i].pfn,
+					    known[i].order), 0);
 		EXPECT(!memcmp(&hint->type, type, sizeof(type)));
 	}
 	for (i = 0; i < nr; i++)
@@ -75,14 +76,14 @@ static void blocks_that_cannot_be_told(void)
 	unsigned int order;
 
 	for (order = 0; order < 9; order++)
-		EXPECT_EQ(heat_add(hint, 0, 0, order), -EINVAL);
-	EXPECT_EQ(heat_add(hint, 0, 0, 21), -EINVAL);
-	EXPECT_EQ(heat_add(hint, 0, 0, ~0U), -EINVAL);
-	EXPECT_EQ(heat_add(hint, 0, 1, 9), -EINVAL);
-	EXPECT_EQ(heat_add(hint, 0, 0x100, 9), -EINVAL);
-	EXPECT_EQ(heat_add(hint, 0, 0x200, 10), -EINVAL);
-	EXPECT_EQ(heat_add(hint, 0, 1ULL << 52, 9), -EINVAL);
-	EXPECT_EQ(heat_add(hint, 0, ~0ULL << 9, 9), -EINVAL);
+		EXPECT_EQ(aeration_heat_add(hint, 0, 0, order), -EINVAL);
+	EXPECT_EQ(aeration_heat_add(hint, 0, 0, 21), -EINVAL);
+	EXPECT_EQ(aeration_heat_add(hint, 0, 0, ~0U), -EINVAL);
+	EXPECT_EQ(aeration_heat_add(hint, 0, 1, 9), -EINVAL);
+	EXPECT_EQ(aeration_heat_add(hint, 0, 0x100, 9), -EINVAL);
+	EXPECT_EQ(aeration_heat_add(hint, 0, 0x200, 10), -EINVAL);
+	EXPECT_EQ(aeration_heat_add(hint, 0, 1ULL << 52, 9), -EINVAL);
+	EXPECT_EQ(aeration_heat_add(hint, 0, ~0ULL << 9, 9), -EINVAL);
 	EXPECT_EQ(hint->type, 0xeeeeeeeeeeeeeeeeULL);
 	EXPECT_EQ(hint->range[0], 0xeeeeeeeeeeeeeeeeULL);
 	free(hint);
@@ -94,9 +95,9 @@ static void no_more_than_511(void)
 	unsigned int i;
 
 	for (i = 0; i < 511; i++)
-		EXPECT_EQ(heat_add(hint, i, (u64)i << 9, 9), 0);
-	EXPECT_EQ(heat_add(hint, 511, 0, 9), -ENOSPC);
-	EXPECT_EQ(heat_add(hint, ~0U, 0, 9), -ENOSPC);
+		EXPECT_EQ(aeration_heat_add(hint, i, (u64)i << 9, 9), 0);
+	EXPECT_EQ(aeration_heat_add(hint, 511, 0, 9), -ENOSPC);
+	EXPECT_EQ(aeration_heat_add(hint, ~0U, 0, 9), -ENOSPC);
 	EXPECT_EQ(le64toh(hint->range[510]), 510ULL << 21 | 1 << 11);
 	free(hint);
 }
@@ -131,7 +132,7 @@ static void any_block(void)
 			aligned = pfn % (1ULL << order) == 0;
 			fits = order >= 9 && order <= 20 && aligned &&
 			       pfn < 1ULL << 52;
-			err = heat_add(hint, nr, pfn, order);
+			err = aeration_heat_add(hint, nr, pfn, order);
 			if (nr == 511) {
 				EXPECT_EQ(err, -ENOSPC);
 				continue;
@@ -152,16 +153,16 @@ static void any_block(void)
 /* Code in bits 15:0, no variable header, count from 32 on, start from 48 on. */
 static void control_words(void)
 {
-	EXPECT_EQ(heat_control(1, 0), 0x0000000100008003ULL);
-	EXPECT_EQ(heat_control(32, 0), 0x0000002000008003ULL);
-	EXPECT_EQ(heat_control(511, 7), 0x000701ff00008003ULL);
+	EXPECT_EQ(aeration_heat_control(1, 0), 0x0000000100008003ULL);
+	EXPECT_EQ(aeration_heat_control(32, 0), 0x0000002000008003ULL);
+	EXPECT_EQ(aeration_heat_control(511, 7), 0x000701ff00008003ULL);
 }
 
 static int answer(u64 status, unsigned int nr, unsigned int before,
 		  unsigned int after)
 {
 	unsigned int done = before;
-	int err = heat_answer(status, nr, &done);
+	int err = aeration_heat_answer(status, nr, &done);
 
 	EXPECT_EQ(done, after);
 	return err;
@@ -203,7 +204,7 @@ static void any_answer(void)
 		do {
 			unsigned int before = done;
 
-			more = heat_answer(ktap_random() & (ktap_random() % 4 ?
+			more = aeration_heat_answer(ktap_random() & (ktap_random() % 4 ?
 					   ~0xffffULL : ~0ULL), nr, &done);
 			EXPECT(done >= before && done <= nr);
 			EXPECT(more <= 1);

@@ -28,7 +28,7 @@ static __le64 word_of(u64 pfn, unsigned int order, unsigned int shift)
 {
 	__le64 word = 0xdeadbeefULL;
 
-	EXPECT(!hint_encode(pfn, order, shift, &word));
+	EXPECT(!aeration_hint_encode(pfn, order, shift, &word));
 	return word;
 }
 
@@ -76,16 +76,17 @@ static void blocks_that_are_none(void)
 {
 	__le64 word = 77;
 
-	EXPECT_EQ(hint_encode(1, 1, 12, &word), -EINVAL);
-	EXPECT_EQ(hint_encode(511, 9, 12, &word), -EINVAL);
-	EXPECT_EQ(hint_encode(0, HINT_ORDER_MAX + 1, 12, &word), -EINVAL);
-	EXPECT_EQ(hint_encode(0, ~0U, 12, &word), -EINVAL);
-	EXPECT_EQ(hint_encode(0, HINT_ORDER_MAX, 16, &word), -EINVAL);
-	EXPECT_EQ(hint_encode(1ULL << 52, 0, 12, &word), -EINVAL);
-	EXPECT_EQ(hint_encode(1ULL << 48, 0, 16, &word), -EINVAL);
-	EXPECT_EQ(hint_encode(~0ULL, 0, 12, &word), -EINVAL);
-	EXPECT_EQ(hint_encode(0, 0, 11, &word), -EINVAL);
-	EXPECT_EQ(hint_encode(0, 0, 64, &word), -EINVAL);
+	EXPECT_EQ(aeration_hint_encode(1, 1, 12, &word), -EINVAL);
+	EXPECT_EQ(aeration_hint_encode(511, 9, 12, &word), -EINVAL);
+	EXPECT_EQ(aeration_hint_encode(0, HINT_ORDER_MAX + 1, 12, &word),
+		  -EINVAL);
+	EXPECT_EQ(aeration_hint_encode(0, ~0U, 12, &word), -EINVAL);
+	EXPECT_EQ(aeration_hint_encode(0, HINT_ORDER_MAX, 16, &word), -EINVAL);
+	EXPECT_EQ(aeration_hint_encode(1ULL << 52, 0, 12, &word), -EINVAL);
+	EXPECT_EQ(aeration_hint_encode(1ULL << 48, 0, 16, &word), -EINVAL);
+	EXPECT_EQ(aeration_hint_encode(~0ULL, 0, 12, &word), -EINVAL);
+	EXPECT_EQ(aeration_hint_encode(0, 0, 11, &word), -EINVAL);
+	EXPECT_EQ(aeration_hint_encode(0, 0, 64, &word), -EINVAL);
 	EXPECT_EQ(word, 77);
 }
 
@@ -115,7 +116,7 @@ static void every_block_comes_back(void)
 		u64 address, bytes;
 		__le64 word;
 
-		EXPECT(!hint_encode(pfn, order, shift, &word));
+		EXPECT(!aeration_hint_encode(pfn, order, shift, &word));
 		EXPECT(!hint_decode(word, &address, &bytes));
 		EXPECT_EQ(address, pfn << shift);
 		EXPECT_EQ(bytes, 1ULL << (order + shift));
@@ -140,8 +141,8 @@ static void every_word_comes_back(void)
 			continue;
 		decoded++;
 		EXPECT_EQ(address % bytes, 0);
-		EXPECT(!hint_encode(address >> 12,
-				    __builtin_ctzll(bytes) - 12, 12, &again));
+		EXPECT(!aeration_hint_encode(address >> 12,
+					     __builtin_ctzll(bytes) - 12, 12, &again));
 		EXPECT_EQ(again, word);
 	}
 	EXPECT(decoded > ROUNDS / 10);

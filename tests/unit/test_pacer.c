@@ -14,15 +14,15 @@ static void nothing_before_a_whole_window(void)
 	struct pacer p;
 	u64 t, first = 0;
 
-	pacer_init(&p, 5000, W, 0, 0, STEP);
-	for (t = 5000; t < 9000 && !first; t += pacer_period_ms(&p)) {
-		pacer_sample(&p, t, 100000);
-		if (pacer_surplus(&p))
+	aeration_pacer_init(&p, 5000, W, 0, 0, STEP);
+	for (t = 5000; t < 9000 && !first; t += aeration_pacer_period_ms(&p)) {
+		aeration_pacer_sample(&p, t, 100000);
+		if (aeration_pacer_surplus(&p))
 			first = t;
 	}
 	EXPECT(first >= 5000 + W);
 	EXPECT(first <= 5000 + W + 2 * W / PACER_SLOTS + 2);
-	EXPECT_EQ(pacer_surplus(&p), 100000);
+	EXPECT_EQ(aeration_pacer_surplus(&p), 100000);
 }
 
 static void memory_taken_within_the_window_is_no_surplus(void)
@@ -31,12 +31,12 @@ static void memory_taken_within_the_window_is_no_surplus(void)
 	u64 t;
 
 	/* Freed and taken again every 400 ms. */
-	pacer_init(&p, 0, W, 0, 0, STEP);
-	for (t = 0; t < 20000; t += pacer_period_ms(&p)) {
-		pacer_sample(&p, t, t / 400 % 2 ? 150000 : 20000);
-		EXPECT(pacer_surplus(&p) <= 20000);
+	aeration_pacer_init(&p, 0, W, 0, 0, STEP);
+	for (t = 0; t < 20000; t += aeration_pacer_period_ms(&p)) {
+		aeration_pacer_sample(&p, t, t / 400 % 2 ? 150000 : 20000);
+		EXPECT(aeration_pacer_surplus(&p) <= 20000);
 	}
-	EXPECT_EQ(pacer_surplus(&p), 20000);
+	EXPECT_EQ(aeration_pacer_surplus(&p), 20000);
 }
 
 static void a_fall_counts_at_once(void)
@@ -44,13 +44,13 @@ static void a_fall_counts_at_once(void)
 	struct pacer p;
 	u64 t;
 
-	pacer_init(&p, 0, W, 0, 0, STEP);
+	aeration_pacer_init(&p, 0, W, 0, 0, STEP);
 	for (t = 0; t < 5000; t += 50)
-		pacer_sample(&p, t, 100000);
-	EXPECT_EQ(pacer_surplus(&p), 100000);
-	pacer_sample(&p, t, 300);
-	EXPECT_EQ(pacer_surplus(&p), 300);
-	EXPECT_EQ(pacer_surplus_now(&p), 300);
+		aeration_pacer_sample(&p, t, 100000);
+	EXPECT_EQ(aeration_pacer_surplus(&p), 100000);
+	aeration_pacer_sample(&p, t, 300);
+	EXPECT_EQ(aeration_pacer_surplus(&p), 300);
+	EXPECT_EQ(aeration_pacer_surplus_now(&p), 300);
 }
 
 static void the_reserve_stays(void)
@@ -58,24 +58,24 @@ static void the_reserve_stays(void)
 	struct pacer p;
 	u64 t;
 
-	pacer_init(&p, 0, W, 0, 4000, STEP);
+	aeration_pacer_init(&p, 0, W, 0, 4000, STEP);
 	for (t = 0; t < 5000; t += 50)
-		pacer_sample(&p, t, 10000);
-	EXPECT_EQ(pacer_surplus(&p), 6000);
-	pacer_set_reserve(&p, 10001);
-	EXPECT_EQ(pacer_surplus(&p), 0);
-	EXPECT_EQ(pacer_surplus_now(&p), 0);
+		aeration_pacer_sample(&p, t, 10000);
+	EXPECT_EQ(aeration_pacer_surplus(&p), 6000);
+	aeration_pacer_set_reserve(&p, 10001);
+	EXPECT_EQ(aeration_pacer_surplus(&p), 0);
+	EXPECT_EQ(aeration_pacer_surplus_now(&p), 0);
 }
 
 static void a_window_of_nothing_is_at_once(void)
 {
 	struct pacer p;
 
-	pacer_init(&p, 0, 0, 0, 100, STEP);
-	pacer_sample(&p, 0, 5000);
-	EXPECT_EQ(pacer_surplus(&p), 4900);
-	pacer_sample(&p, 0, 50);
-	EXPECT_EQ(pacer_surplus(&p), 0);
+	aeration_pacer_init(&p, 0, 0, 0, 100, STEP);
+	aeration_pacer_sample(&p, 0, 5000);
+	EXPECT_EQ(aeration_pacer_surplus(&p), 4900);
+	aeration_pacer_sample(&p, 0, 50);
+	EXPECT_EQ(aeration_pacer_surplus(&p), 0);
 }
 
 /* Nobody looked for a long time: what rose meanwhile has to wait a window. */
@@ -84,18 +84,18 @@ static void a_gap_is_not_a_window(void)
 	struct pacer p;
 	u64 t;
 
-	pacer_init(&p, 0, W, 0, 0, STEP);
+	aeration_pacer_init(&p, 0, W, 0, 0, STEP);
 	for (t = 0; t < 5000; t += 50)
-		pacer_sample(&p, t, 1000);
-	pacer_sample(&p, 900000, 80000);
-	EXPECT_EQ(pacer_surplus(&p), 1000);
+		aeration_pacer_sample(&p, t, 1000);
+	aeration_pacer_sample(&p, 900000, 80000);
+	EXPECT_EQ(aeration_pacer_surplus(&p), 1000);
 	for (t = 900050; t <= 900000 + W - 50; t += 50) {
-		pacer_sample(&p, t, 80000);
-		EXPECT_EQ(pacer_surplus(&p), 1000);
+		aeration_pacer_sample(&p, t, 80000);
+		EXPECT_EQ(aeration_pacer_surplus(&p), 1000);
 	}
 	for (; t < 900000 + 2 * W; t += 50)
-		pacer_sample(&p, t, 80000);
-	EXPECT_EQ(pacer_surplus(&p), 80000);
+		aeration_pacer_sample(&p, t, 80000);
+	EXPECT_EQ(aeration_pacer_surplus(&p), 80000);
 }
 
 static void a_clock_that_stands_or_goes_back(void)
@@ -103,11 +103,11 @@ static void a_clock_that_stands_or_goes_back(void)
 	struct pacer p;
 	int i;
 
-	pacer_init(&p, 5000, W, 0, 0, STEP);
+	aeration_pacer_init(&p, 5000, W, 0, 0, STEP);
 	for (i = 0; i < 100; i++)
-		pacer_sample(&p, 5000 - i, 100000);
-	EXPECT_EQ(pacer_surplus(&p), 0);
-	EXPECT(!pacer_settled(&p, 0));
+		aeration_pacer_sample(&p, 5000 - i, 100000);
+	EXPECT_EQ(aeration_pacer_surplus(&p), 0);
+	EXPECT(!aeration_pacer_settled(&p, 0));
 }
 
 static void settled_after_two_windows_without_a_step(void)
@@ -115,19 +115,19 @@ static void settled_after_two_windows_without_a_step(void)
 	struct pacer p;
 	u64 t;
 
-	pacer_init(&p, 0, W, 0, 0, STEP);
+	aeration_pacer_init(&p, 0, W, 0, 0, STEP);
 	for (t = 0; t <= 2 * W; t += 50) {
-		pacer_sample(&p, t, 100000 + t % 3);
-		EXPECT(!pacer_settled(&p, t));
+		aeration_pacer_sample(&p, t, 100000 + t % 3);
+		EXPECT(!aeration_pacer_settled(&p, t));
 	}
-	pacer_sample(&p, t, 100000);
-	EXPECT(pacer_settled(&p, t));
-	EXPECT(!pacer_moved(&p, 100000 + STEP - 1));
-	EXPECT(!pacer_moved(&p, 100000 - STEP + 1));
-	EXPECT(pacer_moved(&p, 100000 + STEP));
-	EXPECT(pacer_moved(&p, 100000 - STEP));
-	pacer_sample(&p, t, 100000 - STEP);
-	EXPECT(!pacer_settled(&p, t));
+	aeration_pacer_sample(&p, t, 100000);
+	EXPECT(aeration_pacer_settled(&p, t));
+	EXPECT(!aeration_pacer_moved(&p, 100000 + STEP - 1));
+	EXPECT(!aeration_pacer_moved(&p, 100000 - STEP + 1));
+	EXPECT(aeration_pacer_moved(&p, 100000 + STEP));
+	EXPECT(aeration_pacer_moved(&p, 100000 - STEP));
+	aeration_pacer_sample(&p, t, 100000 - STEP);
+	EXPECT(!aeration_pacer_settled(&p, t));
 }
 
 /* Many small moves in one direction are a move. */
@@ -136,29 +136,29 @@ static void a_drip_is_noticed(void)
 	struct pacer p;
 	u64 t, noticed = 0;
 
-	pacer_init(&p, 0, W, 0, 0, STEP);
-	pacer_sample(&p, 0, 100000);
+	aeration_pacer_init(&p, 0, W, 0, 0, STEP);
+	aeration_pacer_sample(&p, 0, 100000);
 	for (t = 1; t < 100 && !noticed; t++)
-		if (pacer_moved(&p, 100000 - 100 * t))
+		if (aeration_pacer_moved(&p, 100000 - 100 * t))
 			noticed = t;
 	EXPECT_EQ(noticed, (STEP + 99) / 100);
 }
 
 static void budgets(void)
 {
-	EXPECT_EQ(pacer_budget(1000, 0, 5000), 1000);
-	EXPECT_EQ(pacer_budget(1000, 400, 5000), 600);
-	EXPECT_EQ(pacer_budget(1000, 400, 50), 50);
-	EXPECT_EQ(pacer_budget(1000, 1000, 5000), 0);
-	EXPECT_EQ(pacer_budget(1000, 2000, 5000), 0);
-	EXPECT_EQ(pacer_budget(0, 0, 5000), 0);
-	EXPECT(!pacer_fits(0, 0));
-	EXPECT(!pacer_fits(0, 10));
-	EXPECT(!pacer_fits(4, 10));
-	EXPECT(pacer_fits(5, 10));
-	EXPECT(!pacer_fits(5, 11));
-	EXPECT(pacer_fits(6, 11));
-	EXPECT(pacer_fits(~0UL, ~0UL));
+	EXPECT_EQ(aeration_pacer_budget(1000, 0, 5000), 1000);
+	EXPECT_EQ(aeration_pacer_budget(1000, 400, 5000), 600);
+	EXPECT_EQ(aeration_pacer_budget(1000, 400, 50), 50);
+	EXPECT_EQ(aeration_pacer_budget(1000, 1000, 5000), 0);
+	EXPECT_EQ(aeration_pacer_budget(1000, 2000, 5000), 0);
+	EXPECT_EQ(aeration_pacer_budget(0, 0, 5000), 0);
+	EXPECT(!aeration_pacer_fits(0, 0));
+	EXPECT(!aeration_pacer_fits(0, 10));
+	EXPECT(!aeration_pacer_fits(4, 10));
+	EXPECT(aeration_pacer_fits(5, 10));
+	EXPECT(!aeration_pacer_fits(5, 11));
+	EXPECT(aeration_pacer_fits(6, 11));
+	EXPECT(aeration_pacer_fits(~0UL, ~0UL));
 }
 
 static void periods_have_bounds(void)
@@ -167,9 +167,9 @@ static void periods_have_bounds(void)
 	u32 window;
 
 	for (window = 0; window <= PACER_WINDOW_MAX_MS; window++) {
-		pacer_init(&p, 0, window, 0, 0, STEP);
-		EXPECT(pacer_period_ms(&p) >= PACER_PERIOD_MIN_MS);
-		EXPECT(pacer_period_ms(&p) <= PACER_PERIOD_MAX_MS);
+		aeration_pacer_init(&p, 0, window, 0, 0, STEP);
+		EXPECT(aeration_pacer_period_ms(&p) >= PACER_PERIOD_MIN_MS);
+		EXPECT(aeration_pacer_period_ms(&p) <= PACER_PERIOD_MAX_MS);
 		EXPECT(p.slot_ms * PACER_SLOTS >= window);
 	}
 }
@@ -179,8 +179,8 @@ static u64 rest(struct pacer *p, u64 now, u64 ms, unsigned long free)
 {
 	u64 end = now + ms;
 
-	for (; now < end; now += pacer_period_ms(p))
-		pacer_sample(p, now, free);
+	for (; now < end; now += aeration_pacer_period_ms(p))
+		aeration_pacer_sample(p, now, free);
 	return now;
 }
 
@@ -190,25 +190,26 @@ static void what_is_soon_taken_back_is_regretted(void)
 	u64 t;
 	int i;
 
-	pacer_init(&p, 0, W, 8 * W, 0, STEP);
+	aeration_pacer_init(&p, 0, W, 8 * W, 0, STEP);
 	t = rest(&p, 0, 3 * W, 200000);
-	EXPECT_EQ(pacer_window_ms(&p), W);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), W);
 	for (i = 1; i <= 5; i++) {
 		/* All goes, and is taken back half a window later. */
 		t = rest(&p, t, 20 * W, 200000);
-		EXPECT(pacer_surplus(&p) == 200000);
+		EXPECT(aeration_pacer_surplus(&p) == 200000);
 		p.calm_since = t;
-		pacer_told(&p, t, 200000);
+		aeration_pacer_told(&p, t, 200000);
 		t = rest(&p, t, W / 2, 200000);
-		pacer_sample(&p, t, 50000);
+		aeration_pacer_sample(&p, t, 50000);
 		EXPECT_EQ(p.out, 50000);
 		EXPECT_EQ(p.regretted, i * 150000ULL);
-		pacer_set_out(&p, 0);
-		EXPECT(pacer_window_ms(&p) <= 8 * W);
+		aeration_pacer_set_out(&p, 0);
+		EXPECT(aeration_pacer_window_ms(&p) <= 8 * W);
 		/* Nothing more before a whole window of the new length. */
-		EXPECT(!rest(&p, t, 0, 0) || pacer_surplus(&p) <= 50000);
+		EXPECT(!rest(&p, t, 0, 0) ||
+		       aeration_pacer_surplus(&p) <= 50000);
 	}
-	EXPECT(pacer_window_ms(&p) > W);
+	EXPECT(aeration_pacer_window_ms(&p) > W);
 }
 
 static void the_window_has_a_limit_and_comes_back(void)
@@ -217,24 +218,24 @@ static void the_window_has_a_limit_and_comes_back(void)
 	u64 t = 100000;
 	int i;
 
-	pacer_init(&p, t, W, 30 * W, 0, STEP);
+	aeration_pacer_init(&p, t, W, 30 * W, 0, STEP);
 	for (i = 0; i < 10; i++) {
-		pacer_sample(&p, t, 200000);
-		pacer_told(&p, t, 200000);
-		pacer_taken(&p, t + 10, 200000);
+		aeration_pacer_sample(&p, t, 200000);
+		aeration_pacer_told(&p, t, 200000);
+		aeration_pacer_taken(&p, t + 10, 200000);
 		t += 20;
 	}
-	EXPECT_EQ(pacer_window_ms(&p), 16 * W);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), 16 * W);
 	EXPECT_EQ(p.slot_ms, 16 * 63);
 	/* Eight windows of each length without regret. */
 	t = rest(&p, t, 8 * 16 * W - W, 200000);
-	EXPECT_EQ(pacer_window_ms(&p), 16 * W);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), 16 * W);
 	t = rest(&p, t, 2 * W, 200000);
-	EXPECT_EQ(pacer_window_ms(&p), 8 * W);
-	EXPECT_EQ(pacer_surplus(&p), 200000);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), 8 * W);
+	EXPECT_EQ(aeration_pacer_surplus(&p), 200000);
 	/* However long nobody looked. */
-	pacer_sample(&p, t + 1000 * W, 200000);
-	EXPECT_EQ(pacer_window_ms(&p), W);
+	aeration_pacer_sample(&p, t + 1000 * W, 200000);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), W);
 	EXPECT_EQ(p.slot_ms, 63);
 }
 
@@ -243,45 +244,45 @@ static void what_was_told_long_ago_is_not_regretted(void)
 	struct pacer p;
 	u64 t = 0;
 
-	pacer_init(&p, t, W, 30 * W, 0, STEP);
+	aeration_pacer_init(&p, t, W, 30 * W, 0, STEP);
 	t = rest(&p, t, 2 * W, 200000);
-	pacer_told(&p, t, 200000);
+	aeration_pacer_told(&p, t, 200000);
 	t = rest(&p, t, 2 * W, 200000);
-	pacer_sample(&p, t, 1000);
+	aeration_pacer_sample(&p, t, 1000);
 	EXPECT_EQ(p.regretted, 0);
-	EXPECT_EQ(pacer_window_ms(&p), W);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), W);
 }
 
 static void little_regret_changes_nothing(void)
 {
 	struct pacer p;
 
-	pacer_init(&p, 0, W, 30 * W, 0, STEP);
-	pacer_sample(&p, 10, 2000000);
-	pacer_told(&p, 10, 2000000);
+	aeration_pacer_init(&p, 0, W, 30 * W, 0, STEP);
+	aeration_pacer_sample(&p, 10, 2000000);
+	aeration_pacer_told(&p, 10, 2000000);
 	/* Less than a step, and then less than an eighth. */
-	pacer_taken(&p, 20, STEP - 1);
-	EXPECT_EQ(pacer_window_ms(&p), W);
-	pacer_taken(&p, 30, 200000);
-	EXPECT_EQ(pacer_window_ms(&p), W);
+	aeration_pacer_taken(&p, 20, STEP - 1);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), W);
+	aeration_pacer_taken(&p, 30, 200000);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), W);
 	EXPECT_EQ(p.regretted, 200000 + STEP - 1);
 	/* And without a limit that allows it, no regret does. */
-	pacer_init(&p, 0, W, 2 * W - 1, 0, STEP);
-	pacer_sample(&p, 10, 2000000);
-	pacer_told(&p, 10, 2000000);
-	pacer_taken(&p, 20, 2000000);
+	aeration_pacer_init(&p, 0, W, 2 * W - 1, 0, STEP);
+	aeration_pacer_sample(&p, 10, 2000000);
+	aeration_pacer_told(&p, 10, 2000000);
+	aeration_pacer_taken(&p, 20, 2000000);
 	EXPECT_EQ(p.regretted, 2000000);
-	EXPECT_EQ(pacer_window_ms(&p), W);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), W);
 	/* More than was told cannot be taken back. */
-	pacer_taken(&p, 20, 2000000);
+	aeration_pacer_taken(&p, 20, 2000000);
 	EXPECT_EQ(p.regretted, 2000000);
 	/* A window of nothing stays what it is. */
-	pacer_init(&p, 0, 0, PACER_WINDOW_MAX_MS, 0, STEP);
-	pacer_sample(&p, 10, 2000000);
-	pacer_told(&p, 10, 2000000);
-	pacer_taken(&p, 10, 2000000);
-	EXPECT_EQ(pacer_window_ms(&p), 0);
-	EXPECT_EQ(pacer_surplus(&p), 2000000);
+	aeration_pacer_init(&p, 0, 0, PACER_WINDOW_MAX_MS, 0, STEP);
+	aeration_pacer_sample(&p, 10, 2000000);
+	aeration_pacer_told(&p, 10, 2000000);
+	aeration_pacer_taken(&p, 10, 2000000);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), 0);
+	EXPECT_EQ(aeration_pacer_surplus(&p), 2000000);
 }
 
 /* The lowest sample of the last @window ms, and the one in force before it. */
@@ -313,17 +314,17 @@ static void random_traces(void)
 		u64 now = ktap_random() % 100000;
 		struct pacer p;
 
-		pacer_init(&p, now, window, 0, 0, STEP);
+		aeration_pacer_init(&p, now, window, 0, 0, STEP);
 		for (i = 0; i < SAMPLES; i++) {
 			now += ktap_random() % (window / 4 + 2);
 			if (!(ktap_random() % 40))
 				level = ktap_random() % 1000000;
 			t[i] = now;
 			free[i] = level;
-			pacer_sample(&p, now, level);
-			EXPECT(pacer_surplus(&p) <=
+			aeration_pacer_sample(&p, now, level);
+			EXPECT(aeration_pacer_surplus(&p) <=
 			       lowest(t, free, i, window));
-			EXPECT(pacer_surplus(&p) >=
+			EXPECT(aeration_pacer_surplus(&p) >=
 			       lowest(t, free, i,
 				      (PACER_SLOTS + 2) * p.slot_ms));
 		}
@@ -347,7 +348,8 @@ static void random_regret(void)
 		u64 now = ktap_random() % 100000;
 		struct pacer p;
 
-		pacer_init(&p, now, window, PACER_WINDOW_MAX_MS, 0, STEP);
+		aeration_pacer_init(&p, now, window, PACER_WINDOW_MAX_MS, 0,
+				    STEP);
 		for (i = 0; i < SAMPLES; i++) {
 			unsigned long surplus;
 
@@ -356,21 +358,24 @@ static void random_regret(void)
 				level = ktap_random() % 1000000;
 			t[i] = now;
 			free[i] = level;
-			pacer_sample(&p, now, level);
+			aeration_pacer_sample(&p, now, level);
 			EXPECT(p.out <= level);
-			surplus = pacer_surplus(&p);
+			surplus = aeration_pacer_surplus(&p);
 			EXPECT(surplus <=
-			       lowest(t, free, i, pacer_window_ms(&p)));
+			       lowest(t, free, i,
+				      aeration_pacer_window_ms(&p)));
 			if (surplus > p.out)
-				pacer_told(&p, now, surplus - p.out);
+				aeration_pacer_told(&p, now, surplus - p.out);
 			if (!(ktap_random() % 100))
-				pacer_taken(&p, now, ktap_random() % 100000);
-			EXPECT(pacer_window_ms(&p) >= window);
-			EXPECT(pacer_window_ms(&p) <= PACER_WINDOW_MAX_MS);
-			backed_off += pacer_window_ms(&p) > window;
+				aeration_pacer_taken(&p, now,
+						     ktap_random() % 100000);
+			EXPECT(aeration_pacer_window_ms(&p) >= window);
+			EXPECT(aeration_pacer_window_ms(&p) <=
+			       PACER_WINDOW_MAX_MS);
+			backed_off += aeration_pacer_window_ms(&p) > window;
 		}
 		now = rest(&p, now, 3 * PACER_WINDOW_MAX_MS, level);
-		EXPECT_EQ(pacer_surplus(&p), level);
+		EXPECT_EQ(aeration_pacer_surplus(&p), level);
 	}
 	EXPECT(backed_off > ROUNDS);
 }

@@ -110,17 +110,17 @@ static unsigned int hypercall(struct xb_io *ask, bool populate)
 	return i;
 }
 
-unsigned int xb_decrease(struct xb_io *ask)
+unsigned int aeration_xb_decrease(struct xb_io *ask)
 {
 	return hypercall(ask, false);
 }
 
-unsigned int xb_populate(struct xb_io *ask)
+unsigned int aeration_xb_populate(struct xb_io *ask)
 {
 	return hypercall(ask, true);
 }
 
-int xb_is_backed(unsigned long pfn)
+int aeration_xb_is_backed(unsigned long pfn)
 {
 	xen.questions++;
 	return xen.dumb ? -EIO : xen.backed[pfn - BASE];
@@ -186,7 +186,7 @@ static int deliver(unsigned int order)
 	int err;
 
 	io.order = order;
-	err = xb_deliver(&io, batch);
+	err = aeration_xb_deliver(&io, batch);
 	check(err, true);
 	return err;
 }
@@ -196,7 +196,7 @@ static int fetch(unsigned int order)
 	int err;
 
 	io.order = order;
-	err = xb_fetch(&io, batch);
+	err = aeration_xb_fetch(&io, batch);
 	check(err, false);
 	return err;
 }
@@ -449,8 +449,8 @@ static void blocks_of_other_orders(void)
 
 	make_batch(1, 11);
 	io.order = BLOCK_ORDER;
-	EXPECT_EQ(xb_deliver(&io, batch), -EINVAL);
-	EXPECT_EQ(xb_fetch(&io, batch), -EINVAL);
+	EXPECT_EQ(aeration_xb_deliver(&io, batch), -EINVAL);
+	EXPECT_EQ(aeration_xb_fetch(&io, batch), -EINVAL);
 	EXPECT_EQ(batch->block[0].state, AERATOR_BLOCK_IN_FLIGHT);
 }
 

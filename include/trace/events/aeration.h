@@ -24,12 +24,12 @@ DECLARE_EVENT_CLASS(aeration_submit,
 		  __get_str(backend), __entry->blocks, __entry->bytes)
 );
 
-DEFINE_EVENT(aeration_submit, batch_submit,
+DEFINE_EVENT(aeration_submit, aeration_batch_submit,
 	TP_PROTO(const char *backend, unsigned int blocks, u64 bytes),
 	TP_ARGS(backend, blocks, bytes)
 );
 
-DEFINE_EVENT(aeration_submit, restore_submit,
+DEFINE_EVENT(aeration_submit, aeration_restore_submit,
 	TP_PROTO(const char *backend, unsigned int blocks, u64 bytes),
 	TP_ARGS(backend, blocks, bytes)
 );
@@ -57,19 +57,19 @@ DECLARE_EVENT_CLASS(aeration_ack,
 		  __entry->ns, __entry->err)
 );
 
-DEFINE_EVENT(aeration_ack, batch_ack,
+DEFINE_EVENT(aeration_ack, aeration_batch_ack,
 	TP_PROTO(const char *backend, unsigned int taken, u64 bytes, u64 ns,
 		 int err),
 	TP_ARGS(backend, taken, bytes, ns, err)
 );
 
-DEFINE_EVENT(aeration_ack, restore_ack,
+DEFINE_EVENT(aeration_ack, aeration_restore_ack,
 	TP_PROTO(const char *backend, unsigned int taken, u64 bytes, u64 ns,
 		 int err),
 	TP_ARGS(backend, taken, bytes, ns, err)
 );
 
-TRACE_EVENT(state,
+TRACE_EVENT(aeration_state,
 	TP_PROTO(const char *from, const char *to, const char *backend),
 	TP_ARGS(from, to, backend),
 	TP_STRUCT__entry(
