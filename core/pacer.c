@@ -62,6 +62,8 @@ void aeration_pacer_init(struct pacer *p, u64 now_ms, u32 window_ms,
 	}
 	p->out = 0;
 	p->regretted = 0;
+	p->sorry = 0;
+	p->sorry_since = now_ms;
 	p->free = 0;
 	p->level = 0;
 	p->level_since = now_ms;
@@ -153,13 +155,21 @@ static void halve_window(struct pacer *p, u64 now_ms)
 
 /*
  * The guest took back what it had told the hypervisor. It is not known which:
- * the latest is assumed, and that is regretted if it is in the ring.
+ * the latest is assumed, and that is regretted if it is in the ring. A guest may
+ * take what it needs bit by bit, so what is regretted within a window counts
+ * together.
  */
 static void take_back(struct pacer *p, u64 now_ms, unsigned long pages)
 {
-	unsigned long lately = 0, regret = 0;
+	unsigned long lately, regret = 0;
 	unsigned int i;
 
+	if (now_ms < p->sorry_since ||
+	    now_ms - p->sorry_since > aeration_pacer_window_ms(p)) {
+		p->sorry = 0;
+		p->sorry_since = now_ms;
+	}
+	lately = p->sorry;
 	for (i = 0; i < PACER_RING && i <= p->newest; i++) {
 		unsigned long *told = &p->told[(p->newest - i) % PACER_RING];
 		unsigned long part = smaller(*told, pages - regret);
@@ -169,8 +179,11 @@ static void take_back(struct pacer *p, u64 now_ms, unsigned long pages)
 		regret += part;
 	}
 	p->regretted += regret;
-	if (!regret || regret < lately / PACER_REGRET_SHARE || regret < p->step)
+	p->sorry += regret;
+	if (!regret || p->sorry < lately / PACER_REGRET_SHARE ||
+	    p->sorry < p->step)
 		return;
+	p->sorry = 0;
 	p->calm_since = now_ms;
 	if (2 * (u64)aeration_pacer_window_ms(p) <= p->limit_ms)
 		double_window(p);

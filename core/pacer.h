@@ -48,6 +48,8 @@
  * @out: pages told to the hypervisor that the guest has not taken back, as far
  *	as is known
  * @regretted: pages taken back within a window of being told, ever
+ * @sorry: such pages since @sorry_since
+ * @sorry_since: time, ms; a window ago at most
  * @free: free pages at the last sample
  * @level: free pages when they last moved by @step
  * @level_since: time of that move, ms
@@ -65,6 +67,8 @@ struct pacer {
 	unsigned long told[PACER_SLOTS + 1];
 	unsigned long out;
 	u64 regretted;
+	unsigned long sorry;
+	u64 sorry_since;
 	unsigned long free;
 	unsigned long level;
 	u64 level_since;

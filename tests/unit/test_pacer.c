@@ -253,6 +253,30 @@ static void what_was_told_long_ago_is_not_regretted(void)
 	EXPECT_EQ(aeration_pacer_window_ms(&p), W);
 }
 
+static void regret_adds_up_within_a_window(void)
+{
+	struct pacer p;
+	u64 t;
+
+	aeration_pacer_init(&p, 0, W, 30 * W, 0, STEP);
+	aeration_pacer_sample(&p, 10, 200000);
+	aeration_pacer_told(&p, 10, 200000);
+	/* Bit by bit, each less than an eighth and less than a step. */
+	for (t = 20; t < 220; t += 20)
+		aeration_pacer_taken(&p, t, STEP - 1000);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), 2 * W);
+	/* But not over longer than a window. */
+	aeration_pacer_init(&p, 0, W, 30 * W, 0, STEP);
+	for (t = W; t < 50 * W; t += W + 1) {
+		aeration_pacer_sample(&p, t, 200000);
+		aeration_pacer_told(&p, t, 20000);
+		aeration_pacer_taken(&p, t, STEP - 1000);
+		aeration_pacer_set_out(&p, 0);
+	}
+	EXPECT(p.regretted > 100000);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), W);
+}
+
 static void little_regret_changes_nothing(void)
 {
 	struct pacer p;
@@ -396,6 +420,7 @@ int main(void)
 	RUN(what_is_soon_taken_back_is_regretted);
 	RUN(the_window_has_a_limit_and_comes_back);
 	RUN(what_was_told_long_ago_is_not_regretted);
+	RUN(regret_adds_up_within_a_window);
 	RUN(little_regret_changes_nothing);
 	RUN(random_traces);
 	RUN(random_regret);
