@@ -161,7 +161,7 @@ def lint(kernel):
     def make(place):
         for name, extra in (("W=1", ()),
                             ("sparse", ("C=2", "CHECK=sparse"))):
-            with _Copy(root, files, f"lint-{kernel}") as copy:
+            with _Copy(root, files, f"lint-{os.getpid()}") as copy:
                 text = copy.make(f"{name} build for {kernel}",
                                  place / f"{name}.log",
                                  *_module_make(which, extra))
