@@ -1,387 +1,44 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
-"""Shows how fast memory that a guest frees is back with its host.
+"""Shows how memory that a guest frees goes back to its host.
 
-Two guests, one after the other, that differ in one thing: the driver of the
-balloon device; or three that differ in the device. In each a process touches
-memory and frees it. The clock starts just before the order to free it is sent,
-and stops when QEMU's resident set has fallen by 95 % of that memory.
+One guest image in two places: demo_qemu.py has the half on QEMU, demo_xen.py
+the half in a domain of Xen.
 """
 
 import argparse
-import contextlib
-import dataclasses
-import json
-import pathlib
-import shutil
-import signal
-import subprocess
 import sys
-import tempfile
-import time
 
-TOP = pathlib.Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(TOP / "tests"))
+import toolkit
+from toolkit import RESULTS, TOP, say
 
-from lab import LabError, build, cache, image, kernels, suites	# noqa: E402
-from lab.qemu import Vm						# noqa: E402
-from lab.vhost_balloon import Hintd				# noqa: E402
+from lab import suites
 
-RESULTS = TOP / "build" / "results"
-MIB = 1 << 20
+import demo_qemu
+import demo_xen
 
-GUEST_MIB = 2048
+HALVES = {"qemu": demo_qemu, "xen": demo_xen}
 
 # Less is lost in the guest's own coming and going; more does not fit beside
 # the kernel and the image.
 MIB_MIN = 256
 MIB_MAX = 1700
 
-# Part of the freed memory that has to be back.
-SHARE = 0.95
-
-# Seconds.
-TOUCH_TIMEOUT = 180
-FREE_TIMEOUT = 30
-BACK_TIMEOUT = 60	# for SHARE to be back; stock takes some 15
-AFTERWARDS = 2		# watched on, after SHARE is back
-BEFORE = 1		# shown in the plot, before the free
-LINE_PERIOD = 0.25	# between two lines, and two questions to the guest
-
-# Before the clock starts, QEMU's resident set has to keep still: to move less
-# than this for so long. A pass of the kernel's own reporting comes within 2 s.
-STILL_MIB = 4
-STILL_SECONDS = 3
-STILL_TIMEOUT = 60
-
-# Bit of free page reporting among a device's features, virtio 1.2, 5.5.3.
-REPORTING_BIT = 5
-
-# A shell without other processes: looking should not change what is seen.
-READ_MEMFREE = ("while read -r name kib unit; do case $name in MemFree:) "
-                "echo $kib; break ;; esac; done < /proc/meminfo")
-
-
-class DemoError(Exception):
-    """The demonstration cannot go on; the text is one line."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """What a guest has that the others have not."""
-
-    name: str
-    driver: str = "aeration_virtio"
-    wire: str = "sg"
-    hintd: bool = False		# its device is hintd, else QEMU's own
-
-
-# By what the host is. hintd needs this suite's QEMU, so all of those have it.
-CASES = {
-    "qemu": (Case("aeration_virtio"),
-             Case("virtio_balloon", driver="virtio_balloon")),
-    "hintd": (Case("hintd, words", wire="hints", hintd=True),
-              Case("hintd, scatter-gather", hintd=True),
-              Case("QEMU's own device")),
-}
-HINTD_QEMU = "7.3"
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """One guest's part; times are seconds since the order to free."""
-
-    name: str
-    kernel: str		# uname -r
-    before_mib: float	# resident set at time 0
-    seconds: float	# until SHARE was back
-    back_mib: float	# back at the end of observation
-    curve: list		# [(seconds, resident set in MiB)]
-
-    def target_mib(self, mib):
-        """Resident set at which SHARE of `mib` is back."""
-        return self.before_mib - SHARE * mib
-
-
-def say(text):
-    """Print one line of progress."""
-    print(text, flush=True)
-
-
-class Screen:
-    """One line that is written over on a terminal, many lines elsewhere."""
-
-    def __init__(self):
-        self.over = sys.stdout.isatty()
-
-    def show(self, text):
-        """Show the newest state."""
-        if self.over:
-            sys.stdout.write(f"\r\x1b[K{text}")
-            sys.stdout.flush()
-        else:
-            say(text)
-
-    def end(self):
-        """Leave the last state on the terminal."""
-        if self.over:
-            say("")
-
-
-def free_mib(vm):
-    """Return the guest's MemFree in MiB."""
-    return int(vm.run(READ_MEMFREE).out) / 1024
-
-
-def bind(vm, driver):
-    """Load a driver and make sure that it reports through the balloon."""
-    vm.run(f"modprobe {driver}")
-    place = f"/sys/bus/virtio/drivers/{driver}/virtio*"
-    if vm.run(f"test -e {place}/features", check=False).rc:
-        raise DemoError("the driver did not take the balloon device")
-    bits = vm.run(f"cat {place}/features").out.strip()
-    if bits[REPORTING_BIT] != "1":
-        raise DemoError("the driver does not use free page reporting")
-    if driver == "aeration_virtio":
-        state = vm.run("cat /sys/kernel/aeration/state").out.strip()
-        if state != "running":
-            why = vm.run("cat /sys/kernel/aeration/why/virtio").out.strip()
-            raise DemoError(f"aeration is {state}, not running: {why}")
-
-
-def touch(vm, mib):
-    """Have memory touched and kept; return (job, its process in the guest)."""
-    job = vm.start(f"exec /opt/aeration/memwork hold {mib}")
-    vm.wait_until(lambda: "touched" in job.output() or not job.running(),
-                  f"{mib} MiB to be touched", TOUCH_TIMEOUT)
-    if "touched" not in job.output():
-        raise DemoError(f"the guest could not hold {mib} MiB: try a smaller "
-                        "MIB")
-    return job, int(vm.run("pidof memwork").out)
-
-
-def keep_still(vm):
-    """Wait until QEMU's resident set does not move any more."""
-    def still():
-        now = time.monotonic()
-        last = [rss for at, rss in vm.samples if at > now - STILL_SECONDS]
-        return (now - vm.samples[0][0] > STILL_SECONDS and
-                max(last) - min(last) < STILL_MIB * MIB)
-
-    vm.wait_until(lambda: vm.samples, "the first sample", STILL_SECONDS)
-    vm.wait_until(still, "QEMU's resident set to keep still", STILL_TIMEOUT)
-
-
-def first_at_most(samples, since, limit):
-    """Return the time of the first sample since then of at most `limit`."""
-    return next((at for at, rss in samples if at >= since and rss <= limit),
-                None)
-
-
-def watch(vm, start, before, mib):
-    """Show what happens until it is over; return seconds until SHARE is back.
-
-    The sampler's samples decide, not what is shown.
-    """
-    screen = Screen()
-    limit = before - SHARE * mib * MIB
-    reached = None
-    seen = 0	# samples looked at
-    line = start
-    try:
-        while True:
-            count = len(vm.samples)
-            if reached is None:
-                reached = first_at_most(vm.samples[seen:count], start, limit)
-            seen = count
-            now = time.monotonic()
-            if reached is not None and now > reached + AFTERWARDS:
-                return reached - start
-            back = (before - vm.samples[-1][1]) / MIB
-            if reached is None and now > start + BACK_TIMEOUT:
-                raise DemoError(
-                    f"after {BACK_TIMEOUT} s only {back:.0f} of {mib} MiB "
-                    f"were back with the host, {SHARE:.0%} are needed")
-            if now >= line:
-                free = free_mib(vm)
-                rss = vm.samples[-1][1]
-                screen.show(
-                    f"  {time.monotonic() - start:5.2f} s   guest: "
-                    f"{free:5.0f} MiB free   host: QEMU has "
-                    f"{rss / MIB:5.0f} MiB, "
-                    f"{max(0, before - rss) / MIB / mib:4.0%} is back")
-                line += LINE_PERIOD * (1 + (now - line) // LINE_PERIOD)
-            vm.check_alive()
-            time.sleep(min(0.02, max(0, line - time.monotonic())))
-    finally:
-        screen.end()
-
-
-@contextlib.contextmanager
-def device(host, case):
-    """Yield more arguments for Vm; a hintd runs meanwhile if it is needed."""
-    options = {"cmdline": f"aeration_virtio.wire={case.wire}"}
-    if host == "hintd":
-        options.update(qemu_of=HINTD_QEMU, share_memory=True)
-    if not case.hintd:
-        yield options
-        return
-    with tempfile.TemporaryDirectory(prefix="aerhd-") as folder, \
-            Hintd(f"{folder}/hd", case.wire) as hintd:
-        yield {**options, "balloon": False,
-               "extra": hintd.qemu_args(id="hintd0")}
-
-
-def run(options, case):
-    """Boot the guest of a case and measure; return the Run."""
-    say(f"{case.name}: booting a guest of {GUEST_MIB >> 10} GiB")
-    label = "".join(one if one.isalnum() else "-" for one in case.name)
-    with device(options.host, case) as more, \
-            Vm(options.kernel, f"demo-{label}-{options.kernel}",
-               mem_mib=GUEST_MIB, **more) as vm:
-        try:
-            return measure(vm, case, options.mib)
-        except DemoError as error:
-            raise DemoError(f"{case.name}: {error}; logs: {vm.logs}") from None
-
-
-def measure(vm, case, mib):
-    """Free memory in a booted guest and see how long it takes to be back."""
-    version = vm.run("uname -r").out.strip()
-    bind(vm, case.driver)
-    say(f"{case.name}: kernel {version}, touching {mib} MiB")
-    job, pid = touch(vm, mib)
-    vm.sample()
-    keep_still(vm)
-    say(f"{case.name}: freeing them now")
-    start = time.monotonic()
-    before = vm.rss()
-    vm.run(f"kill -USR1 {pid}")
-    seconds = watch(vm, start, before, mib)
-    samples = list(vm.samples)
-    if "freed" not in job.output():
-        raise DemoError("memwork has not freed its memory")
-    vm.run(f"kill -USR1 {pid}")
-    job.wait(FREE_TIMEOUT)
-    say(f"{case.name}: {SHARE:.0%} was back after {seconds:.1f} s")
-    return Run(case.name, version, before / MIB, seconds,
-               (before - samples[-1][1]) / MIB,
-               [(at - start, rss / MIB) for at, rss in samples
-                if at >= start - BEFORE])
-
-
-PLOT = """
-set terminal pngcairo size 1000,600 font "sans,12"
-set output "{output}"
-set title "{mib} MiB freed at 0 s in a guest of {guest} GiB, kernel {kernel}"
-set xlabel "Time since the memory was freed (s)"
-set ylabel "Memory the host gives to the guest: resident set of QEMU (MiB)"
-set xrange [{begin}:{end}]
-set yrange [0:*]
-set grid
-set key top right
-set arrow from 0, graph 0 to 0, graph 1 nohead dashtype 3 linecolor "gray40"
-{marks}
-plot {curves}
-"""
-COLORS = ("#0060ad", "#dd181f", "#5e9c36")
-
-
-def block(name, points):
-    """Return points as a named data block of gnuplot."""
-    lines = "\n".join(f"{x:.4f} {y:.3f}" for x, y in points)
-    return f"${name} << EOD\n{lines}\nEOD\n"
-
-
-def plot(runs, mib, path):
-    """Draw the curves with gnuplot."""
-    data, marks, curves = "", [], []
-    end = max(one.curve[-1][0] for one in runs)
-    for number, (one, color) in enumerate(zip(runs, COLORS), 1):
-        data += block(f"run{number}", one.curve)
-        target = one.target_mib(mib)
-        marks.append(f'set label "{one.seconds:.1f} s" at {one.seconds}, '
-                     f'{target} point pointtype 7 linecolor "{color}" '
-                     f'textcolor "{color}" offset 0.7,0.7 front')
-        name = one.name.replace("_", "\\\\_")
-        curves += [f'$run{number} with lines linewidth 2 linecolor "{color}" '
-                   f'title "{name}"',
-                   f'{target} with lines dashtype 2 linecolor "{color}" '
-                   f'title "{SHARE:.0%} back, {name}"']
-    script = data + PLOT.format(
-        output=path, mib=mib, guest=GUEST_MIB >> 10, kernel=runs[0].kernel,
-        begin=-BEFORE, end=end, marks="\n".join(marks),
-        curves=", \\\n     ".join(curves))
-    done = subprocess.run(["gnuplot"], input=script, text=True, timeout=60,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    if done.returncode or not path.exists():
-        said = " ".join(done.stdout.split())
-        raise DemoError(f"gnuplot failed, status {done.returncode}: {said}")
-
-
-def write_results(name, runs, mib, numbers):
-    """Write NAME.json with the numbers and NAME.png; say where they are."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    plot(runs, mib, RESULTS / f"{name}.png")
-    (RESULTS / f"{name}.json").write_text(
-        json.dumps(numbers, indent=2) + "\n", encoding="ascii")
-    say(f"results: {RESULTS.relative_to(TOP)}/{name}.json, {name}.png")
-
-
-def show_drivers(runs, mib):
-    """Results of the two drivers."""
-    ours, stock = runs
-    ratio = stock.seconds / ours.seconds
-    write_results("demo", runs, mib, {
-        "kernel": ours.kernel,
-        "ours_s": round(ours.seconds, 3),
-        "stock_s": round(stock.seconds, 3),
-        "ratio": round(ratio, 2),
-        "ours_mib": round(ours.back_mib, 1),
-        "stock_mib": round(stock.back_mib, 1),
-    })
-    say(f"Freed memory was back with the host after {ours.seconds:.1f} s; "
-        f"stock virtio_balloon took {stock.seconds:.1f} s ({ratio:.1f}x).")
-
-
-def show_devices(runs, mib):
-    """Results of one driver on hintd and on QEMU's own device."""
-    hints, sg, own = runs
-    write_results("demo-hintd", runs, mib, {
-        "kernel": hints.kernel,
-        **{f"{name}_s": round(one.seconds, 3) for name, one in
-           (("hints", hints), ("sg", sg), ("qemu", own))},
-        **{f"{name}_mib": round(one.back_mib, 1) for name, one in
-           (("hints", hints), ("sg", sg), ("qemu", own))},
-    })
-    say(f"Freed memory was back with the host after {hints.seconds:.2f} s "
-        f"as words over hintd, {sg.seconds:.2f} s as scatter-gather over "
-        f"hintd, {own.seconds:.2f} s over QEMU's own device.")
-
-
-def prepare(series):
-    """Make everything that the guests need, saying what."""
-    for name in ("demo", "demo-hintd"):
-        for suffix in (".json", ".png"):
-            (RESULTS / (name + suffix)).unlink(missing_ok=True)
-    if not shutil.which("gnuplot"):
-        raise DemoError("gnuplot is missing: run tests/lab/setup.sh")
-    say(f"setup: build roots and kernels (kept in {cache.directory()})")
-    kernels.all_kernels()
-    say("setup: modules")
-    for one in suites.KERNELS:
-        build.modules(one)
-    say("setup: guest image")
-    image.image()
-    say(f"setup: done; kernel {kernels.kernel(series).version}")
-
 
 def demo(options):
-    """Do it all; print the result as the last line."""
-    prepare(options.kernel)
-    runs = [run(options, case) for case in CASES[options.host]]
-    show = {"qemu": show_drivers, "hintd": show_devices}[options.host]
-    show(runs, options.mib)
+    """Do it all; print the results as the last lines, one for each half."""
+    toolkit.need_gnuplot()
+    places = [options.place] if options.place else list(HALVES)
+    if options.host == "hintd":
+        places = ["qemu"]
+    toolkit.prepare(options.kernel, "xen" in places and
+                    toolkit.xen_for(options.kernel))
+    said = [HALVES[place].show(options) for place in places]
+    say(f"results: {RESULTS.relative_to(TOP)}/, " + ", ".join(
+        f"{HALVES[place].result(options)}.json and .png"
+        for place in places))
+    for line in said:
+        say(line)
 
 
 def memory(text):
@@ -393,7 +50,7 @@ def memory(text):
             f"{text!r} is not a whole number of MiB") from None
     if not MIB_MIN <= value <= MIB_MAX:
         raise argparse.ArgumentTypeError(
-            f"{value} MiB: a guest of {GUEST_MIB} MiB can free "
+            f"{value} MiB: a guest of {demo_qemu.GUEST_MIB} MiB can free "
             f"{MIB_MIN} to {MIB_MAX} MiB")
     return value
 
@@ -402,9 +59,11 @@ def parse():
     """Return the arguments."""
     parser = argparse.ArgumentParser(
         prog="tools/demo.py", description=__doc__.split("\n\n")[0],
-        epilog=f"Results: {RESULTS.relative_to(TOP)}/demo.json and demo.png "
-        "in the source tree, demo-hintd.* for hintd. "
-        "By make: make demo [KERNEL=6.12] [MIB=1000] [HOST=hintd]")
+        epilog=f"Results: {RESULTS.relative_to(TOP)}/demo.json and demo.png, "
+        "demo-xen.* and demo-hintd.*, in the source tree. By make: "
+        "make demo [PLACE=xen] [KERNEL=6.12] [MIB=1000] [HOST=hintd]")
+    parser.add_argument("--place", choices=tuple(HALVES),
+                        help="only this half (default both)")
     parser.add_argument("--kernel", choices=suites.KERNELS, default="6.1",
                         help="kernel of the guests (default %(default)s; "
                         f"there are {', '.join(suites.KERNELS)})",
@@ -412,37 +71,14 @@ def parse():
     parser.add_argument("--mib", type=memory, default=1500, metavar="MIB",
                         help="memory to touch and free "
                         "(default %(default)s)")
-    parser.add_argument("--host", choices=CASES, default="qemu",
-                        help="what is compared: two drivers on QEMU's own "
-                        "device, or our driver on hintd and on that device "
+    parser.add_argument("--host", choices=demo_qemu.CASES, default="qemu",
+                        help="what the half on QEMU compares: two drivers on "
+                        "QEMU's own device, or our driver on hintd and on "
+                        "that device, and then there is no other half "
                         "(default %(default)s)")
     return parser.parse_args()
 
 
-def terminated(*_):
-    """A SIGTERM ends the guests as ^C does."""
-    raise KeyboardInterrupt
-
-
-def main():
-    """Return the exit status."""
-    options = parse()
-    signal.signal(signal.SIGTERM, terminated)
-    try:
-        demo(options)
-    except KeyboardInterrupt:
-        print("demo: interrupted", file=sys.stderr)
-        return 130
-    except (DemoError, LabError, OSError, subprocess.SubprocessError) as error:
-        first, *rest = str(error).splitlines() or [repr(error)]
-        if rest:
-            print("\n".join(rest), file=sys.stderr)
-        logs = next((line for line in rest if line.startswith("logs: ")), "")
-        print(f"demo: {first}" + (f"; {logs}" if logs else ""),
-              file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    asked = parse()
+    sys.exit(toolkit.run_tool("demo", lambda: demo(asked)))

@@ -18,11 +18,20 @@
 ##   make uninstall-tree LINUX=DIR  take it out again; the tree is as it was
 ##
 ## On a development machine (Debian, amd64):
-##   make demo                show how fast freed memory is back with the host,
-##                            beside the stock driver; results in build/results
-##       KERNEL=6.12            in a guest with this kernel (default 6.1)
+##   make demo                show how fast freed memory is back with the host: on
+##                            QEMU, beside the stock driver, and on Xen, where it
+##                            is needed again; results in build/results
+##       PLACE=qemu             only that half; or PLACE=xen
+##       KERNEL=6.12            in guests with this kernel (default 6.1)
 ##       MIB=1000               free this much (default 1500)
 ##       HOST=hintd             over hintd, beside QEMU's own device
+##   make bench               measure beside the stock drivers; results in
+##                            build/results, a table on the terminal
+##       ONLY=xen               this part (so far there is no other)
+##       KERNEL=6.12            in guests with this kernel (default 6.1)
+##       ROUNDS=9               so many rounds (default 5)
+##   make bench-compare OLD=FILE NEW=FILE
+##                            compare two result files of it
 ##   make check               run all tests; the last line is the verdict
 ##       KERNEL="6.1 6.12"      boot these kernels only
 ##       TESTS=tests/test_lab.py  run these only; several, or FILE::TEST, may be
@@ -46,8 +55,8 @@ TESTS ?= tests
 # this one. Only this Python has the pytest that setup.sh installs.
 PLAIN_ENV := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES \
 	     -u MAKE_TERMOUT -u MAKE_TERMERR -u KDIR -u KVER -u KERNEL -u MIB \
-	     -u TESTS -u JOBS -u HOST -u SECONDS PYTHONDONTWRITEBYTECODE=1 \
-	     PYTHONPATH=tests
+	     -u TESTS -u JOBS -u HOST -u SECONDS -u PLACE -u ONLY -u ROUNDS \
+	     -u OLD -u NEW PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=tests
 PYTHON := $(PLAIN_ENV) /usr/bin/python3
 KERNEL_OPTIONS := $(foreach one,$(KERNEL),--kernel $(one))
 
@@ -94,8 +103,21 @@ image: setup
 # HOST in the environment is a machine's name, to some shells.
 demo: packages
 	@cd "$(TOP)" && exec $(PYTHON) tools/demo.py \
+	  $(if $(PLACE),--place "$(PLACE)") \
 	  $(if $(KERNEL),--kernel "$(KERNEL)") $(if $(MIB),--mib "$(MIB)") \
 	  $(if $(findstring command line,$(origin HOST)),--host "$(HOST)")
+
+bench: packages
+	@cd "$(TOP)" && exec $(PYTHON) tools/bench.py run \
+	  $(foreach one,$(ONLY),--only "$(one)") \
+	  $(if $(KERNEL),--kernel "$(KERNEL)") \
+	  $(if $(ROUNDS),--rounds "$(ROUNDS)")
+
+bench-compare:
+	@test -n "$(OLD)" -a -n "$(NEW)" || { \
+	  echo "Two result files are needed: make bench-compare OLD=FILE NEW=FILE" >&2; \
+	  exit 1; }
+	@exec $(PYTHON) "$(TOP)/tools/bench.py" compare "$(OLD)" "$(NEW)"
 
 # Each test boots a guest of its own, so they can run beside each other.
 check: image
@@ -113,6 +135,6 @@ clean:
 clean-cache:
 	@cd "$(TOP)" && exec $(PYTHON) -m lab clean-cache
 
-.PHONY: modules modules_install hintd hintd_install fuzz help packages setup \
-	install-tree uninstall-tree \
-	image demo check clean clean-cache
+.PHONY: modules modules_install install-tree uninstall-tree hintd \
+	hintd_install fuzz help packages setup image demo bench bench-compare \
+	check clean clean-cache

@@ -6,6 +6,7 @@
  *				say "freed", stay until the next SIGUSR1
  *	memwork churn MIB SECONDS
  *				touch and free MIB over and over; say how often
+ *	memwork burst MIB	touch MIB once, say how long that took, free it
  *	memwork mark MIB WORD	fill MIB with a 64-bit word and free it
  *	memwork verify MIB	fill MIB with words that tell where they are, as fast
  *				as it can, check every one, and free it
@@ -98,6 +99,16 @@ static int churn(size_t bytes, double seconds)
 	return 0;
 }
 
+static int burst(size_t bytes)
+{
+	double start = now_s();
+	char *p = take(bytes);
+
+	printf("seconds %.6f\n", now_s() - start);
+	munmap(p, bytes);
+	return 0;
+}
+
 static int mark(size_t bytes, uint64_t word)
 {
 	uint64_t *p = (uint64_t *)take(bytes);
@@ -136,6 +147,8 @@ int main(int argc, char **argv)
 		return hold(strtoul(argv[2], NULL, 0) * MIB, 0);
 	if (argc == 3 && !strcmp(argv[1], "fragment"))
 		return hold(strtoul(argv[2], NULL, 0) * MIB, 1);
+	if (argc == 3 && !strcmp(argv[1], "burst"))
+		return burst(strtoul(argv[2], NULL, 0) * MIB);
 	if (argc == 3 && !strcmp(argv[1], "verify"))
 		return verify(strtoul(argv[2], NULL, 0) * MIB);
 	if (argc == 4 && !strcmp(argv[1], "mark"))
@@ -145,6 +158,6 @@ int main(int argc, char **argv)
 		return churn(strtoul(argv[2], NULL, 0) * MIB,
 			     strtod(argv[3], NULL));
 	fprintf(stderr,
-		"usage: memwork hold MIB | churn MIB SECONDS | mark MIB WORD | verify MIB | fragment MIB\n");
+		"usage: memwork hold MIB | churn MIB SECONDS | burst MIB | mark MIB WORD | verify MIB | fragment MIB\n");
 	return 2;
 }
