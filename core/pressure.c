@@ -35,6 +35,14 @@
 /* What a guest out of memory gets, bytes. */
 #define OOM_LEAST	(128UL << 20)
 
+/*
+ * How long a guest out of memory waits for blocks that are on their way to the
+ * hypervisor, and how often it looks, ms. A hypervisor that takes longer has
+ * failed.
+ */
+#define OOM_WAIT_MS	20000
+#define OOM_LOOK_MS	10
+
 /* How often to try to get everything back, and how long to wait between, ms. */
 #define RESTORE_TRIES	50
 #define RESTORE_WAIT_MS	200
@@ -397,13 +405,36 @@ static unsigned long scan_held(struct shrinker *shrinker,
 	return blocks ? blocks << aeration_hold.order : SHRINK_STOP;
 }
 
+/*
+ * A block on its way to the hypervisor is out of reach until it is there. That
+ * can be most of the guest, in one batch. No lock is waited for: whoever holds
+ * them may be waiting for somebody who is out of memory.
+ */
+static void await_surrender(void)
+{
+	unsigned int waited;
+
+	for (waited = 0; waited < OOM_WAIT_MS; waited += OOM_LOOK_MS) {
+		if (!aeration_hold_blocks(AERATOR_BLOCK_ISOLATED) &&
+		    !aeration_hold_blocks(AERATOR_BLOCK_IN_FLIGHT))
+			return;
+		msleep(OOM_LOOK_MS);
+	}
+}
+
+/* What others have had restored meanwhile is there for this guest as well. */
 static int on_oom(struct notifier_block *nb, unsigned long unused, void *freed)
 {
-	unsigned long blocks =
-		aeration_pressure_restore(blocks_of(OOM_LEAST >> PAGE_SHIFT),
-					  true);
+	unsigned long least = blocks_of(OOM_LEAST >> PAGE_SHIFT);
+	unsigned long before = aeration_hold_blocks(AERATOR_BLOCK_FREE);
 
-	*(unsigned long *)freed += blocks << aeration_hold.order;
+	if (!aeration_pressure_restore(least, true)) {
+		await_surrender();
+		aeration_pressure_restore(least, true);
+	}
+	*(unsigned long *)freed +=
+		(aeration_hold_blocks(AERATOR_BLOCK_FREE) -
+		 before) << aeration_hold.order;
 	return NOTIFY_OK;
 }
 

@@ -253,6 +253,20 @@ check "nobody was killed for it" [ "$(oom_kills)" -eq "$kills" ]
 check "no page was used while it was held" zero $L/touched
 unload
 
+# Most of the guest is on its way to a device that takes its time.
+modprobe aeration backend=loop window_ms=60000
+modprobe aeration_loop durable=1 capacity=512
+put $L/delay_ms 5000
+put $L/mode delay
+put $S/flush 1 &
+flush=$!
+check "most of the guest is in flight" soon sh -c "[ \$(cat $H/in_flight) -ge 400 ]"
+check "a program that needs it gets it" burst $mib
+check "nobody was killed for it" [ "$(oom_kills)" -eq "$kills" ]
+put $L/mode ack
+wait $flush
+unload
+
 # Smaller blocks.
 start order=4
 check "smaller blocks are held as well" soon holds 500
