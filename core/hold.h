@@ -76,6 +76,8 @@
  * @retry_ms: how long the next pause after a restore that came up short is, ms;
  *	under watch.lock
  * @pause_ms: how long the next pause after a refusal is, ms; under watch.lock
+ * @needed_at: when the guest last needed something that was held, ms, or 0:
+ *	nothing is surrendered until a window has passed since; under watch.lock
  * @starved: the guest needs memory that the hypervisor does not give back;
  *	under watch.lock, read without it for show
  * @shrinker: for memory reclaim; registered while the source is started
@@ -100,6 +102,7 @@ struct hold_state {
 	u64 retry_at;
 	u32 retry_ms;
 	u32 pause_ms;
+	u64 needed_at;
 	bool starved;
 	struct compat_shrinker shrinker;
 	struct notifier_block oom;

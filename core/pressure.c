@@ -209,6 +209,8 @@ unsigned long aeration_pressure_restore(unsigned long blocks, bool last_resort)
 	spin_lock_bh(&aeration_watch.lock);
 	aeration_pacer_taken(&aeration_watch.pacer, aeration_watch_now_ms(),
 			     done << aeration_hold.order);
+	if (done)
+		aeration_hold.needed_at = aeration_watch_now_ms();
 	spin_unlock_bh(&aeration_watch.lock);
 	return done;
 }
@@ -311,6 +313,13 @@ static void wait_for_retry(void)
 	spin_unlock_bh(&aeration_watch.lock);
 }
 
+/* Did the guest need within the window what was held? */
+static bool needed_lately(void)
+{
+	return aeration_hold.needed_at && aeration_watch_now_ms() - aeration_hold.needed_at <
+				 aeration_pacer_window_ms(&aeration_watch.pacer);
+}
+
 static bool decide(unsigned long surplus)
 {
 	struct marks marks = read_marks();
@@ -324,7 +333,8 @@ static bool decide(unsigned long surplus)
 	}
 	spin_lock_bh(&aeration_watch.lock);
 	aeration_hold.starved = false;	/* what is not backed is not needed */
-	paused = aeration_watch_now_ms() < aeration_watch.paused_until;
+	paused =
+		aeration_watch_now_ms() < aeration_watch.paused_until || needed_lately();
 	spin_unlock_bh(&aeration_watch.lock);
 	if (paused)
 		return true;
@@ -471,6 +481,7 @@ int aeration_pressure_start(void)
 	aeration_floor_init(&aeration_hold.floor, aeration_watch_now_ms(),
 			    unused);
 	aeration_hold.retry_at = 0;
+	aeration_hold.needed_at = 0;
 	aeration_hold.retry_ms = SHORT_PAUSE_MIN_MS;
 	aeration_hold.pause_ms = REFUSED_PAUSE_MIN_MS;
 	aeration_hold.starved = false;

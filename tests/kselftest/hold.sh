@@ -267,6 +267,23 @@ put $L/mode ack
 wait $flush
 unload
 
+# Memory that was needed a moment ago is not taken at once.
+start backoff_ms=0
+soon holds 1000
+soon settled
+put $S/window_ms 5000
+sleep 6 # for the new window to be full
+left=$(($(held_mib) - 400))
+put $S/reserve_mb 512
+soon holds_no_more $left
+put $S/reserve_mb 16
+taken=$(cut -d ' ' -f 1 $H/states)
+sleep 2
+check "what was restored is kept for a window" \
+	[ "$(cut -d ' ' -f 1 $H/states)" = "$taken" ]
+check "and goes after it" soon sh -c "[ \$(cut -d ' ' -f 1 $H/states) -gt $taken ]"
+unload
+
 # Smaller blocks.
 start order=4
 check "smaller blocks are held as well" soon holds 500
