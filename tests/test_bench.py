@@ -3,6 +3,7 @@
 
 import json
 import pathlib
+import subprocess
 import sys
 
 import pytest
@@ -123,3 +124,15 @@ def test_seconds_in():
     assert bench_xen.seconds_in("ready\nseconds 1.5\n") == 1.5
     with pytest.raises(bench.ToolError):
         bench_xen.seconds_in("ready\n")
+
+
+def test_sum_calls():
+    """Calls and the time in them, out of a trace as the kernel prints it."""
+    trace = ("# tracer: nop\n"
+             "  balloon-38 [000] .....  10.500000: call_0: (f+0x0/0x90)\n"
+             "  balloon-38 [000] .....  10.750000: done_0: (g+0x1/0x2 <- f)\n"
+             "  balloon-38 [000] d....  11.000000: call_1: (h+0x0/0x90)\n"
+             "  balloon-38 [000] .....  11.125000: done_1: (g+0x1/0x2 <- h)\n")
+    done = subprocess.run(["awk", bench_xen.SUM_CALLS], input=trace, text=True,
+                          stdout=subprocess.PIPE, check=True, timeout=10)
+    assert done.stdout == "2 0.375000\n"

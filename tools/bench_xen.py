@@ -14,10 +14,10 @@ from round to round.
 - Hypercalls: ours as the module counts them, the balloon's by probes on the two
   kernel functions that make them, one each. Probes of the same kind on ours and
   the balloon's say how long the guest was in them.
-- Scrub: zeros are written over memory before Xen gets it, or are not:
-  aeration_xen.scrub, and the balloon's scrub_pages, which is what its boot
-  parameter xen_scrub_pages sets. The allocator zeroes nothing by itself
-  (init_on_alloc=0).
+- Scrub (keys that end in _scrub): zeros are written over memory before Xen gets
+  it, or are not: aeration_xen.scrub, and the balloon's scrub_pages, which is what
+  its boot parameter xen_scrub_pages sets. Neither writes zeros over what comes
+  back. The allocator zeroes nothing by itself (init_on_alloc=0).
 - Burst: a program touches as much memory as was surrendered, with all surplus
   surrendered and with nothing surrendered.
 
@@ -27,6 +27,7 @@ time, and the backend learns how long Xen takes.
 
 import dataclasses
 import os
+import time
 
 import toolkit
 from figures import figures
@@ -65,6 +66,10 @@ READY_TIMEOUT = 60
 SETTLE_TIMEOUT = 60
 POLL = 0.5		# asking a guest that is being measured
 
+# Before each order, seconds: the core keeps free as much as the guest began to
+# use in the last half second.
+CALM = 2
+
 COMMAND_LINE = "init_on_alloc=0 init_on_free=0"
 
 # A window during which nothing goes but by a flush. Another one starts it anew.
@@ -81,7 +86,11 @@ STOCK_CALLS = ("xenmem_reservation_decrease", "xenmem_reservation_increase")
 
 # Prints how many calls there were, and the seconds in them.
 SUM_CALLS = r"""
-function stamp(i) { for (i = 1; i <= NF; i++) if ($i ~ /^[0-9]+\.[0-9]+:$/) return $i + 0 }
+function stamp(i) {
+	for (i = 1; i <= NF; i++)
+		if ($i ~ /^[0-9]+\.[0-9]+:$/)
+			return $i + 0
+}
 / call_[0-9]+: / { began = stamp(); calls++ }
 / done_[0-9]+: / { spent += stamp() - began }
 END { printf "%d %.6f\n", calls, spent }
@@ -125,6 +134,7 @@ class Guest:
 
         `do` returns the seconds it took; `left` is what the domain has then.
         """
+        time.sleep(CALM)
         self.domain.run(f"echo > {TRACING}/trace")
         seconds = do()
         calls, inside = self.domain.run(
@@ -210,6 +220,7 @@ class Ours(Guest):
         return held
 
     def _all_away(self):
+        time.sleep(CALM)
         self.set("window_ms", WINDOW_MS)
         self.set("max_held", "100%")
         self.set("flush", 1)

@@ -4,7 +4,8 @@
  *
  *	memclock order FILE WATCHED NUMBER
  *				write "1" to FILE, and say how long it takes from
- *				there until WATCHED reads NUMBER
+ *				there until WATCHED reads NUMBER; the write has to
+ *				bring that about before it returns
  *	memclock follow TARGET WATCHED
  *				say "ready", wait until TARGET reads another
  *				number, and say how long it takes from there until
@@ -62,6 +63,13 @@ static unsigned long long number(int fd, const char *path)
 	return strtoull(text, NULL, 10);
 }
 
+static void give_up(const char *when, int fd, const char *path)
+{
+	fprintf(stderr, "memclock: %s %s reads %llu\n", when, path,
+		number(fd, path));
+	exit(1);
+}
+
 /* Return: the time at which `fd` was seen to read `wanted`, or not to. */
 static double seen(int fd, const char *path, unsigned long long wanted,
 		   int equal)
@@ -69,11 +77,8 @@ static double seen(int fd, const char *path, unsigned long long wanted,
 	double end = now_s() + LIMIT_S;
 
 	while ((number(fd, path) == wanted) != equal) {
-		if (now_s() > end) {
-			fprintf(stderr, "memclock: after %d s %s reads %llu\n",
-				LIMIT_S, path, number(fd, path));
-			exit(1);
-		}
+		if (now_s() > end)
+			give_up("after a long time", fd, path);
 		usleep(PAUSE_US);
 	}
 	return now_s();
@@ -93,16 +98,26 @@ static pid_t write_beside(int fd, const char *path)
 	exit(0);
 }
 
-static int order(const char *file, const char *watched, const char *wanted)
+static int order(const char *file, const char *watched, const char *text)
 {
+	unsigned long long wanted = strtoull(text, NULL, 10);
 	int to = open_or_fail(file, O_WRONLY);
 	int fd = open_or_fail(watched, O_RDONLY);
-	int status;
+	int status = 0, done = 0;
 	double start = now_s(), end;
 	pid_t child = write_beside(to, file);
 
-	end = seen(fd, watched, strtoull(wanted, NULL, 10), 1);
-	if (waitpid(child, &status, 0) != child || status)
+	while (number(fd, watched) != wanted) {
+		if (done)
+			give_up("when all was done", fd, watched);
+		done = waitpid(child, &status, WNOHANG) == child;
+		if (!done)
+			usleep(PAUSE_US);
+	}
+	end = now_s();
+	if (!done && waitpid(child, &status, 0) != child)
+		fail("waitpid");
+	if (status)
 		return 1;
 	printf("seconds %.6f\n", end - start);
 	return 0;
