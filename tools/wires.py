@@ -4,8 +4,9 @@
 
 One guest per wire, one after the other, in the same QEMU, with hintd as the
 device. A process touches memory and frees it, several times; everything is
-counted and timed by those who do it: the guest's tracepoint batch_ack from
-submitting a batch to its answer, hintd its own work on it. Prints a table.
+counted and timed by those who do it: the guest's tracepoint
+aeration_batch_ack from submitting a batch to its answer, hintd its own work on
+it. Prints a table.
 """
 
 import argparse
@@ -39,15 +40,15 @@ COUNTED = ("seen", "descriptors", "payload", "told", "bytes_released",
 def trace(vm):
     """Start tracing; nothing was traced before."""
     vm.run(f"mount -t tracefs tracefs {TRACING} 2>/dev/null; "
-           f"echo 1 > {TRACING}/events/aeration/batch_ack/enable && "
+           f"echo 1 > {TRACING}/events/aeration/aeration_batch_ack/enable && "
            f"echo > {TRACING}/trace")
 
 
 def waited_ns(vm):
     """Nanoseconds between submit and ack of each traced batch."""
     text = vm.run(f"cat {TRACING}/trace; echo > {TRACING}/trace").out
-    return [int(ns) for ns in re.findall(r"batch_ack: .* ns=(\d+) err=0",
-                                         text)]
+    return [int(ns) for ns in re.findall(
+        r"aeration_batch_ack: .* ns=(\d+) err=0", text)]
 
 
 def one_round(vm, hintd):
