@@ -206,11 +206,15 @@ class Xen(QemuMachine):
             self._keep_evidence()
             return super().__exit__(kind, error, traceback)
         failure = None
-        for guest in list(self.domains):
-            try:
-                guest.finish()
-            except LabError as failed:
-                failure = failure or failed
+        try:
+            for guest in list(self.domains):
+                try:
+                    guest.finish()
+                except LabError as failed:
+                    failure = failure or failed
+        except BaseException:	# ^C: what is left is not waited for
+            self.kill()
+            raise
         if failure is None:
             return super().__exit__(None, None, None)
         try:
