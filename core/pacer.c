@@ -185,7 +185,7 @@ static void take_back(struct pacer *p, u64 now_ms, unsigned long pages)
 		return;
 	p->sorry = 0;
 	p->calm_since = now_ms;
-	if (2 * (u64)aeration_pacer_window_ms(p) <= p->limit_ms)
+	if (p->window_ms && 2 * (u64)aeration_pacer_window_ms(p) <= p->limit_ms)
 		double_window(p);
 }
 

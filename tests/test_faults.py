@@ -75,7 +75,7 @@ def test_page_reporting_refuses(image):
 def test_no_queues_after_resume(image):
     """A device that cannot be set up again after sleep: said, and survived."""
     with Vm("6.1", "faults-resume", pvh=False,
-            qemu_of=guest.QEMU_THAT_SLEEPS) as vm:
+            cpus=guest.CPUS_THAT_SLEEP) as vm:
         vm.run("modprobe aeration_virtio")
         guest.wait_value(vm, "state", "running")
         with failing(vm, "vp_modern_find_vqs", task="kworker"):

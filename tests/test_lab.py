@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from guest import CPUS_THAT_SLEEP
 from lab import LabError, build, cache, channel, image as lab_image, qmp, scan
 from lab import suites
 from lab.channel import CommandError
@@ -249,7 +250,7 @@ def test_balloon_unplugs(kernel, machine):
 
 def test_sleeps_and_wakes(kernel):
     """A guest comes back from S3, and its command channel with it."""
-    with Vm(kernel, f"lab-sleep-{kernel}", pvh=False,
+    with Vm(kernel, f"lab-sleep-{kernel}", pvh=False, cpus=CPUS_THAT_SLEEP,
             share_memory=True) as vm:
         for _ in range(2):
             vm.suspend()

@@ -178,7 +178,7 @@ def test_removal_under_load(image, kernel):
 def test_suspend_and_resume(image, kernel):
     """Asleep and awake again, twice: reporting goes on."""
     with Vm(kernel, f"suspend-{kernel}", pvh=False,
-            qemu_of=guest.QEMU_THAT_SLEEPS) as vm:
+            cpus=guest.CPUS_THAT_SLEEP) as vm:
         vm.run("modprobe aeration_virtio")
         vm.run(f"echo 0 > {guest.SYSFS}/window_ms")
         for _ in range(2):

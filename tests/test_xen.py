@@ -34,10 +34,11 @@ def comes_in_superpages(xen, domain, mib):
     with xentrace.Trace(xen) as trace:
         job = guest.hold(domain, mib)
         back = before - domu.states(domain)["held"]
-    entries = [one for one in trace.entries(domain) if one.backed]
+    orders = [one.order for one in trace.entries(domain) if one.backed]
     assert back > mib / 4
-    assert [one.order for one in entries] == \
-        [xentrace.SUPERPAGE_ORDER] * back
+    # More than that if some went again meanwhile.
+    assert len(orders) >= back
+    assert set(orders) == {xentrace.SUPERPAGE_ORDER}
     guest.free_held(domain, job)
     guest.end_held(domain, job)
 
@@ -157,17 +158,6 @@ def test_host_without_memory(image, version, series):
                           "all memory to come back", domu.LONG)
         guest.wait_value(domain, "hold/starved", "0")
         guest.said(domain, "gives memory back again")
-        domu.expect_mib(domain, before)
-
-        # The toolstack lowers the limit under what the guest believes to have.
-        domain.run(f"echo 16 > {guest.SYSFS}/reserve_mb")
-        held = domu.settled(domain, MEM_MIB * domu.SURPLUS_SHARE)
-        domain.mem_max(int(before - held) + 64)
-        domain.run(f"echo 100000 > {guest.SYSFS}/reserve_mb")
-        guest.wait_value(domain, "hold/starved", "1", domu.LONG)
-        domain.mem_max(before)
-        domain.wait_until(lambda: domu.held_mib(domain) == 0,
-                          "all memory to come back", domu.LONG)
         domu.expect_mib(domain, before)
         domu.states(domain)
         domain.run("rmmod aeration_xen")

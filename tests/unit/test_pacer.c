@@ -220,17 +220,17 @@ static void the_window_has_a_limit_and_comes_back(void)
 
 	aeration_pacer_init(&p, t, W, 30 * W, 0, STEP);
 	for (i = 0; i < 10; i++) {
+		t += 2 * aeration_pacer_window_ms(&p);
 		aeration_pacer_sample(&p, t, 200000);
 		aeration_pacer_told(&p, t, 200000);
 		aeration_pacer_taken(&p, t + 10, 200000);
-		t += 20;
 	}
 	EXPECT_EQ(aeration_pacer_window_ms(&p), 16 * W);
 	EXPECT_EQ(p.slot_ms, 16 * 63);
 	/* Eight windows of each length without regret. */
 	t = rest(&p, t, 8 * 16 * W - W, 200000);
 	EXPECT_EQ(aeration_pacer_window_ms(&p), 16 * W);
-	t = rest(&p, t, 2 * W, 200000);
+	t = rest(&p, t, 3 * W, 200000);
 	EXPECT_EQ(aeration_pacer_window_ms(&p), 8 * W);
 	EXPECT_EQ(aeration_pacer_surplus(&p), 200000);
 	/* However long nobody looked. */
@@ -306,6 +306,23 @@ static void little_regret_changes_nothing(void)
 	aeration_pacer_told(&p, 10, 2000000);
 	aeration_pacer_taken(&p, 10, 2000000);
 	EXPECT_EQ(aeration_pacer_window_ms(&p), 0);
+	EXPECT_EQ(aeration_pacer_surplus(&p), 2000000);
+}
+
+/* Between two samples a guest may take back any number of times. */
+static void a_window_of_nothing_never_backs_off(void)
+{
+	struct pacer p;
+	int i;
+
+	aeration_pacer_init(&p, 0, 0, PACER_WINDOW_MAX_MS, 0, STEP);
+	aeration_pacer_sample(&p, 10, 2000000);
+	for (i = 0; i < 100; i++) {
+		aeration_pacer_told(&p, 10, 20000);
+		aeration_pacer_taken(&p, 10, 20000);
+	}
+	EXPECT_EQ(p.doubled, 0);
+	aeration_pacer_sample(&p, 20, 2000000);
 	EXPECT_EQ(aeration_pacer_surplus(&p), 2000000);
 }
 
@@ -422,6 +439,7 @@ int main(void)
 	RUN(what_was_told_long_ago_is_not_regretted);
 	RUN(regret_adds_up_within_a_window);
 	RUN(little_regret_changes_nothing);
+	RUN(a_window_of_nothing_never_backs_off);
 	RUN(random_traces);
 	RUN(random_regret);
 	return ktap_end();
