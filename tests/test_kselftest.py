@@ -10,7 +10,7 @@ from lab.qemu import Vm
 SCRIPTS = {
     "params": 120,
     "choose": 240,
-    "loop": 300,
+    "loop": 420,
     "hold": 300,
     "virtio": 300,
     "idle": 240,

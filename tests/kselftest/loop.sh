@@ -80,25 +80,26 @@ check "and changes nothing" is $L/mode ack
 check "flush reports what is there" put $S/flush 1
 check "nothing is in flight afterwards" zero $S/stats/in_flight_bytes
 
-# Memory that is free for longer than a window, and used again in less than two.
-# Until the window in force is longer, or for as long as that takes.
+# Memory that is free for longer than a window, and used again in less than two,
+# COUNT times or until the window in force changes. The window is long enough for
+# a slow guest to use the memory within it.
 pulse()
 {
-	for pause in 1.5 1.3 1.7 1.4 1.6 1.8 1.2 1.5 1.3 1.7 1.4 1.6 1.8 1.2; do
+	for _ in $(seq "$1"); do
 		"$HERE/memwork" churn 512 0.05 >/dev/null
-		sleep $pause
-		[ "$(cat $S/window_now_ms)" -eq 1000 ] || break
+		sleep 5.5
+		is $S/window_now_ms 4000 >/dev/null || break
 	done
 }
-put $S/window_ms 1000
-check "the window in force is what was asked for" is $S/window_now_ms 1000
-pulse
+put $S/window_ms 4000
+check "the window in force is what was asked for" is $S/window_now_ms 4000
+pulse 6
 check "taking back what was reported is noticed" [ "$(cat $S/regretted_bytes)" -gt 0 ]
-check "and has the window back off" [ "$(cat $S/window_now_ms)" -gt 1000 ]
-put $S/backoff_ms 1000
-check "unless it may not" is $S/window_now_ms 1000
-pulse
-check "and then it does not" is $S/window_now_ms 1000
+check "and has the window back off" [ "$(cat $S/window_now_ms)" -gt 4000 ]
+put $S/backoff_ms 4000
+check "unless it may not" is $S/window_now_ms 4000
+pulse 2
+check "and then it does not" is $S/window_now_ms 4000
 put $S/backoff_ms 30000
 put $S/window_ms 0
 
