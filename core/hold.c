@@ -17,6 +17,7 @@
 #include <linux/sysfs.h>
 #include <linux/vmstat.h>
 #include "hold.h"
+#include "zones.h"
 
 /*
  * Only what is free already: without a flag that allows reclaim the allocator
@@ -85,7 +86,7 @@ static void take(struct aerator_batch *batch, unsigned int nr,
 {
 	batch->nr = 0;
 	while (batch->nr < nr &&
-	       global_zone_page_state(NR_FREE_PAGES) >= keep + block_pages()) {
+	       aeration_zones_free() >= keep + block_pages()) {
 		struct page *page = take_one();
 
 		if (!page)
@@ -156,7 +157,7 @@ static struct settled settle(const struct aerator_batch *batch,
 		spin_lock_bh(&aeration_hold.lock);
 		move_locked(from, block->state, 1);
 		if (block->state == AERATOR_BLOCK_HELD)
-			list_add(&page->lru, &aeration_hold.pool);
+			list_add_tail(&page->lru, &aeration_hold.pool);
 		else if (block->state == AERATOR_BLOCK_QUARANTINED)
 			list_add(&page->lru, &aeration_hold.quarantine);
 		spin_unlock_bh(&aeration_hold.lock);
@@ -208,7 +209,7 @@ enum hold_result aeration_hold_surrender(unsigned long blocks,
 
 	*went = 0;
 	mutex_lock(&aeration_hold.surrender_lock);
-	if (aeration_hold.quiesced)
+	if (aeration_hold.quiesced || aeration_hold.leaving)
 		goto out;
 	take(batch, nr, keep);
 	result = batch->nr < nr ? HOLD_FEW : HOLD_DONE;
@@ -337,6 +338,18 @@ int aeration_hold_show_states(char *buf)
 			  count[AERATOR_BLOCK_QUARANTINED]);
 }
 
+/**
+ * aeration_hold_leave - surrender nothing any more; restoring goes on
+ *
+ * Context: process context; sleeps until a batch on its way is there.
+ */
+void aeration_hold_leave(void)
+{
+	mutex_lock(&aeration_hold.surrender_lock);
+	aeration_hold.leaving = true;
+	mutex_unlock(&aeration_hold.surrender_lock);
+}
+
 static void set_quiesced(bool quiesced)
 {
 	mutex_lock(&aeration_hold.surrender_lock);
@@ -420,8 +433,9 @@ static int hold_start(struct aerator_dev_info *dev)
 static void hold_stop(void)
 {
 	aeration_watch_stop();
-	aeration_pressure_stop();
+	/* Whoever runs out of memory meanwhile still gets some. */
 	aeration_pressure_restore_all();
+	aeration_pressure_stop();
 	free_restoring();
 	if (!list_empty(&aeration_hold.pool))
 		pr_err("the hypervisor did not give back %lu MiB; they stay out of use until backend %s starts again and gets them\n",

@@ -61,8 +61,11 @@
  * @restoring: the blocks that are being restored; while the source is started
  * @quiesced: neither react nor restore may be called; written under both
  *	mutexes, so that either of them is enough to read it
+ * @leaving: the kernel is about to restart; nothing is surrendered any more;
+ *	under @surrender_lock
  * @lock: see above; taken with bottom halves off
- * @pool: held blocks, by the lru of their first page; under @lock
+ * @pool: held blocks, by the lru of their first page; those that went first come
+ *	back first: they are of the zone that the kernel prefers; under @lock
  * @quarantine: quarantined blocks, likewise
  * @count: blocks by state; AERATOR_BLOCK_FREE: those given back again, as a
  *	counter; under @lock
@@ -92,6 +95,7 @@ struct hold_state {
 	struct mutex restore_lock;	/* see above */
 	struct aerator_batch *restoring;
 	bool quiesced;
+	bool leaving;
 	spinlock_t lock;		/* see above */
 	struct list_head pool;
 	struct list_head quarantine;
@@ -130,6 +134,7 @@ enum hold_result aeration_hold_surrender(unsigned long blocks,
 					 unsigned long keep,
 					 unsigned long *went);
 unsigned long aeration_hold_restore(unsigned long blocks, bool *come_short);
+void aeration_hold_leave(void);
 
 /* pressure.c */
 extern const struct watch_ops aeration_hold_watch_ops;

@@ -7,13 +7,11 @@
 #include <linux/delay.h>
 #include <linux/ktime.h>
 #include <linux/mm.h>
-#include <linux/mmzone.h>
-#include <linux/nodemask.h>
 #include <linux/oom.h>
 #include <linux/reboot.h>
 #include <linux/sched/signal.h>
-#include <linux/vmstat.h>
 #include "hold.h"
+#include "zones.h"
 
 /*
  * How long to leave a hypervisor alone that refused a batch, or a backend that
@@ -53,44 +51,6 @@ static unsigned long blocks_of(unsigned long pages)
 		1) >> aeration_hold.order;
 }
 
-static unsigned long free_pages_now(void)
-{
-	return global_zone_page_state(NR_FREE_PAGES);
-}
-
-/* The kernel's own marks: below them it starts to reclaim. */
-static unsigned long watermarks(void)
-{
-	unsigned long pages = 0;
-	int nid, z;
-
-	for_each_online_node(nid)
-		for (z = 0; z < MAX_NR_ZONES; z++) {
-			struct zone *zone = &NODE_DATA(nid)->node_zones[z];
-
-			if (populated_zone(zone))
-				pages += high_wmark_pages(zone);
-		}
-	return pages;
-}
-
-/* Is there a zone that reclaim is not content with? */
-static bool zone_is_short(void)
-{
-	int nid, z;
-
-	for_each_online_node(nid)
-		for (z = 0; z < MAX_NR_ZONES; z++) {
-			struct zone *zone = &NODE_DATA(nid)->node_zones[z];
-
-			if (populated_zone(zone) &&
-			    zone_page_state(zone, NR_FREE_PAGES) <
-			    high_wmark_pages(zone))
-				return true;
-		}
-	return false;
-}
-
 /**
  * aeration_pressure_keep - free memory that is never surplus
  *
@@ -99,7 +59,7 @@ static bool zone_is_short(void)
  */
 unsigned long aeration_pressure_keep(void)
 {
-	return aeration_param_reserve_pages() + watermarks();
+	return aeration_param_reserve_pages() + aeration_zones_marks();
 }
 
 /**
@@ -129,7 +89,7 @@ static struct marks read_marks(void)
 
 static bool read_unused(unsigned long *unused)
 {
-	*unused = free_pages_now() + atomic_long_read(&aeration_hold.out);
+	*unused = aeration_zones_free() + atomic_long_read(&aeration_hold.out);
 	return true;
 }
 
@@ -219,7 +179,7 @@ unsigned long aeration_pressure_restore(unsigned long blocks, bool last_resort)
  * aeration_pressure_restore_all - get everything back
  *
  * Gives up after RESTORE_TRIES if the hypervisor has no memory; what is left is
- * then still held.
+ * then still held. What others are having restored is waited for.
  *
  * Context: process context; sleeps.
  */
@@ -228,11 +188,12 @@ void aeration_pressure_restore_all(void)
 	unsigned int tries;
 
 	for (tries = 0; tries < RESTORE_TRIES; tries++) {
-		unsigned long held = aeration_hold_blocks(AERATOR_BLOCK_HELD);
+		unsigned long held =
+			aeration_hold_held_pages() >> aeration_hold.order;
 
 		if (!held)
 			return;
-		if (!restore(held))
+		if (restore(held) < held)
 			msleep(RESTORE_WAIT_MS);
 	}
 }
@@ -251,7 +212,7 @@ static unsigned long wanted_back(const struct marks *marks)
 {
 	unsigned long max = aeration_param_max_held_pages(), held =
 		aeration_hold_held_pages();
-	unsigned long free = free_pages_now();
+	unsigned long free = aeration_zones_free();
 	unsigned long need = free < marks->low ? marks->high - free : 0;
 	unsigned long excess = held > max ? held - max : 0;
 
@@ -271,7 +232,7 @@ static void pause_surrender(void)
 /* How much may go of so much surplus, in blocks. */
 static unsigned long budget_blocks(unsigned long surplus, unsigned long keep)
 {
-	unsigned long free = free_pages_now();
+	unsigned long free = aeration_zones_free();
 	unsigned long pages = aeration_pacer_budget(surplus,
 						    atomic_long_read(&aeration_hold.out),
 						    free > keep ? free - keep :
@@ -346,6 +307,7 @@ const struct watch_ops aeration_hold_watch_ops = {
 	.read = read_unused,
 	.sampled = sampled,
 	.decide = decide,
+	.period_max_ms = FLOOR_SLOT_MS,
 };
 
 static u64 not_taken(void)
@@ -403,9 +365,9 @@ static unsigned long scan_held(struct shrinker *shrinker,
 			       struct shrink_control *sc)
 {
 	struct marks marks = read_marks();
-	unsigned long free = free_pages_now(), want, blocks;
+	unsigned long free = aeration_zones_free(), want, blocks;
 
-	if (free >= marks.high && !zone_is_short())
+	if (free >= marks.high && !aeration_zones_short())
 		return SHRINK_STOP;
 	want = max3(sc->nr_to_scan, RECLAIM_LEAST >> PAGE_SHIFT,
 		    marks.high > free ? marks.high - free : 0);
@@ -451,18 +413,23 @@ static int on_oom(struct notifier_block *nb, unsigned long unused, void *freed)
 /*
  * A kernel that kexec starts knows nothing of holes in its memory. Whether this
  * restart is one of those cannot be told from a module, so the memory comes back
- * at any. Nothing is taken any more once this has run.
+ * at any. Nothing is taken any more from then on.
  */
 static int on_reboot(struct notifier_block *nb, unsigned long action,
 		     void *unused)
 {
+	unsigned long pages;
+
 	if (action != SYS_RESTART)
 		return NOTIFY_DONE;
-	aeration_watch_stop();
+	aeration_hold_leave();
 	aeration_pressure_restore_all();
-	if (aeration_hold_held_pages())
-		pr_emerg("the hypervisor did not give back %lu MiB: a kernel started by kexec will fail when it touches them\n",
-			 aeration_hold_held_pages() >> (20 - PAGE_SHIFT));
+	pages = aeration_hold_held_pages() +
+		(aeration_hold_blocks(AERATOR_BLOCK_QUARANTINED) <<
+		 aeration_hold.order);
+	if (pages)
+		pr_emerg("%lu MiB have no backing: a kernel started by kexec will fail when it touches them\n",
+			 pages >> (20 - PAGE_SHIFT));
 	return NOTIFY_DONE;
 }
 

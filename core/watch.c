@@ -65,8 +65,11 @@ void aeration_watch_kick(void)
 
 static unsigned long watch_period(void)
 {
-	return max(1UL,
-		   msecs_to_jiffies(aeration_pacer_period_ms(&aeration_watch.pacer)));
+	u32 ms = aeration_pacer_period_ms(&aeration_watch.pacer);
+
+	if (aeration_watch.ops->period_max_ms)
+		ms = min(ms, aeration_watch.ops->period_max_ms);
+	return max(1UL, msecs_to_jiffies(ms));
 }
 
 static void watch_expired(struct timer_list *timer)

@@ -43,12 +43,15 @@ enum watch_mode {
  *	context, no lock held; may sleep. Return true if something may be left
  *	to do, so that sampling goes on although memory does not change.
  * @quiet: Optional: sampling has ended. Under watch.lock.
+ * @period_max_ms: sample no less often than this while memory changes, however
+ *	long the window is, ms; 0 for what the pacer says
  */
 struct watch_ops {
 	bool (*read)(unsigned long *unused);
 	void (*sampled)(unsigned long surplus);
 	bool (*decide)(unsigned long surplus);
 	void (*quiet)(void);
+	u32 period_max_ms;
 };
 
 /**

@@ -79,6 +79,7 @@ static int start_up(void)
 	int err;
 
 	aeration_xb.dev.capacity = capacity;
+	aeration_xb.failed = false;
 	err = aerator_startup(&aeration_xb.dev);
 	aeration_xb.offered = !err;
 	return err;
@@ -120,6 +121,7 @@ static int xb_thaw(struct device *unused)
 /* This may be another host: other limits, and another xenstore. */
 static int xb_restored(struct device *device)
 {
+	aeration_xb_forget_cost();
 	find_order();
 	aeration_xb_store_again();
 	return xb_thaw(device);

@@ -30,6 +30,9 @@
  */
 #define XB_FIRST_PAGES	512UL
 
+/* A call is no more than so many times as large as the one before might be. */
+#define XB_GROWTH	8
+
 /* Calls for fewer pages say little about what a page costs. */
 #define XB_SAMPLE_PAGES	256UL
 
@@ -51,7 +54,19 @@ static void learn(struct xb_io *io, unsigned int done, u64 ns)
 	unsigned long pages = (unsigned long)done << io->run_order;
 
 	if (pages >= XB_SAMPLE_PAGES)
-		io->most = div64_u64((u64)pages * XB_CALL_NS, ns + 1);
+		io->most = min_t(u64, (u64)io->most * XB_GROWTH + 1,
+				 div64_u64((u64)pages * XB_CALL_NS, ns + 1));
+}
+
+/**
+ * aeration_xb_forget_cost - begin anew with small hypercalls: the host may be another
+ *
+ * Context: while neither react nor restore can be called.
+ */
+void aeration_xb_forget_cost(void)
+{
+	react_io.most = XB_FIRST_PAGES;
+	restore_io.most = XB_FIRST_PAGES;
 }
 
 /**

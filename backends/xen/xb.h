@@ -15,7 +15,7 @@
  *			so it shares nothing with it that is written
  *	xb.order	written by module init, while the core is quiesced, and by
  *			react; read by both with READ_ONCE()
- *	xb.failed	react only
+ *	xb.failed	react, and before the core has the device
  *	xb.offered	module init and exit, and the PM notifier, which nothing
  *			runs beside: init comes before it is registered, exit
  *			after it has gone
@@ -57,6 +57,7 @@ struct xb {
 extern struct xb aeration_xb;
 
 /* memory.c */
+void aeration_xb_forget_cost(void);
 extern const struct aerator_ops aeration_xb_ops;
 
 /* hypercall.c */

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Free memory as the page allocator sees it; see zones.h.
+ */
+#include <linux/minmax.h>
+#include <linux/mm.h>
+#include <linux/mmzone.h>
+#include <linux/nodemask.h>
+#include <linux/vmstat.h>
+#include "zones.h"
+
+/* Blocks come from these zones and from none above: they are not movable. */
+#define HIGHEST_ZONE	ZONE_NORMAL
+
+/* Pages of a zone that are free and that anybody may have. */
+static unsigned long zone_free(struct zone *zone)
+{
+	long free = zone_page_state(zone, NR_FREE_PAGES), kept = 0;
+	int z;
+
+	for (z = 0; z < MAX_NR_ZONES; z++)
+		kept = max(kept, zone->lowmem_reserve[z]);
+	kept += zone->nr_reserved_highatomic;
+#ifdef CONFIG_CMA
+	kept += zone_page_state(zone, NR_FREE_CMA_PAGES);
+#endif
+	return free > kept ? free - kept : 0;
+}
+
+/* Does a zone ever serve anybody who could be served elsewhere? */
+static bool zone_serves(struct zone *zone)
+{
+	long kept = 0;
+	int z;
+
+	for (z = 0; z < MAX_NR_ZONES; z++)
+		kept = max(kept, zone->lowmem_reserve[z]);
+	return populated_zone(zone) && zone_managed_pages(zone) > kept;
+}
+
+/**
+ * aeration_zones_free - free memory that blocks can be made of
+ *
+ * Context: any.
+ * Return: pages.
+ */
+unsigned long aeration_zones_free(void)
+{
+	unsigned long pages = 0;
+	int nid, z;
+
+	for_each_online_node(nid)
+		for (z = 0; z <= HIGHEST_ZONE; z++) {
+			struct zone *zone = &NODE_DATA(nid)->node_zones[z];
+
+			if (zone_serves(zone))
+				pages += zone_free(zone);
+		}
+	return pages;
+}
+
+/**
+ * aeration_zones_marks - how much of that the kernel wants to be free
+ *
+ * Context: any.
+ * Return: pages: where it stops to reclaim.
+ */
+unsigned long aeration_zones_marks(void)
+{
+	unsigned long pages = 0;
+	int nid, z;
+
+	for_each_online_node(nid)
+		for (z = 0; z <= HIGHEST_ZONE; z++) {
+			struct zone *zone = &NODE_DATA(nid)->node_zones[z];
+
+			if (zone_serves(zone))
+				pages += high_wmark_pages(zone);
+		}
+	return pages;
+}
+
+/**
+ * aeration_zones_short - is there a node that reclaim is not content with?
+ *
+ * As for kswapd, one zone that has enough makes a node content. That all of them
+ * had is no measure: blocks are taken from the highest zone first, until it has
+ * no more than the kernel lets it have.
+ *
+ * Context: any.
+ * Return: true if no zone of some node has as much free as the kernel wants.
+ */
+bool aeration_zones_short(void)
+{
+	int nid, z;
+
+	for_each_online_node(nid) {
+		bool content = false, any = false;
+
+		for (z = 0; z <= HIGHEST_ZONE; z++) {
+			struct zone *zone = &NODE_DATA(nid)->node_zones[z];
+
+			if (!zone_serves(zone))
+				continue;
+			any = true;
+			if (zone_free(zone) >= high_wmark_pages(zone))
+				content = true;
+		}
+		if (any && !content)
+			return true;
+	}
+	return false;
+}
