@@ -11,7 +11,7 @@ import guest
 from lab.qemu import Vm
 
 MEM_MIB = 5120
-RATIO = "16 16 16 16 16"	# of a zone kept back, for DMA32 some 100 MiB
+RATIO = "2 2 2 2 2"	# DMA32 keeps back half as many pages as Normal has
 
 HELD = f"{guest.SYSFS}/hold/held_bytes"
 LONG = 180	# seconds for gigabytes to go or come
@@ -43,7 +43,7 @@ def rests(vm):
 
     def still():
         seen.append(held_mib(vm))
-        return seen[-1] > MEM_MIB * 3 // 4 and seen[-8:] == seen[-1:] * 8
+        return seen[-1] > MEM_MIB // 2 and seen[-8:] == seen[-1:] * 8
 
     vm.wait_until(still, "the surplus to be held and to rest", LONG, poll=0.25)
     return seen[-1]
@@ -57,14 +57,14 @@ def test_zones_keep_what_is_theirs(image, kernel):
                "modprobe aeration_loop durable=1 capacity=512")
         held = rests(vm)
         at_rest = zones(vm)
-        assert max(kept for _, _, kept in at_rest.values()) > 10000
+        assert max(kept for _, _, kept in at_rest.values()) > 100000
         assert any(free - kept >= high
                    for free, high, kept in at_rest.values()), at_rest
         # The kernel's own reclaim finds nothing amiss.
         vm.run("echo 2 > /proc/sys/vm/drop_caches")
         assert held_mib(vm) > held - 256
         vm.run("echo 1 > /proc/sys/vm/compact_memory")
-        vm.run("/opt/aeration/memwork verify 4000", timeout=LONG)
+        vm.run("/opt/aeration/memwork verify 3400", timeout=LONG)
         assert vm.run("awk '$1 == \"oom_kill\" { print $2 }' "
                       "/proc/vmstat").out.strip() == "0"
         assert vm.run("cat /sys/kernel/debug/aeration_loop/touched"
