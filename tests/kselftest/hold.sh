@@ -70,7 +70,7 @@ offline()
 
 held_pfn()
 {
-	tail -n 1 $L/batches | sed -n 's,.* \([0-9a-f]*\)/[0-9]*$,\1,p'
+	tail -n 1 $L/batches | sed -n 's,^[0-9]* [a-z]* [0-9]* \([0-9a-f]*\)/.*,\1,p'
 }
 
 ktap_start
