@@ -27,6 +27,12 @@
  */
 #define HOLD_GFP	(__GFP_NOMEMALLOC | __GFP_NORETRY | __GFP_NOWARN)
 
+/*
+ * What may be lost to quarantine, bytes, before the backend is done with: one
+ * that loses its place now and then would otherwise eat up the guest.
+ */
+#define QUARANTINE_MOST	(32UL << 20)
+
 struct hold_state aeration_hold = {
 	.surrender_lock = __MUTEX_INITIALIZER(aeration_hold.surrender_lock),
 	.restore_lock = __MUTEX_INITIALIZER(aeration_hold.restore_lock),
@@ -65,8 +71,7 @@ static void count_out(struct page *page, long pages)
 
 static struct page *take_one(void)
 {
-	gfp_t gfp = HOLD_GFP | (READ_ONCE(aeration_hold.dev->scrub) ?
-				__GFP_ZERO : 0);
+	gfp_t gfp = HOLD_GFP | (aeration_hold.dev->scrub ? __GFP_ZERO : 0);
 	struct page *page = alloc_pages_node(numa_mem_id(), gfp,
 					     aeration_hold.order);
 
@@ -160,6 +165,26 @@ struct settled {
 	unsigned int held;
 };
 
+/* One more block is quarantined. */
+static void give_up_block(const struct aerator_block *block)
+{
+	unsigned long most = max(1UL, QUARANTINE_MOST >> PAGE_SHIFT >>
+				 aeration_hold.order);
+	unsigned long lost = aeration_hold_blocks(AERATOR_BLOCK_QUARANTINED) -
+			     aeration_hold.quarantined_before;
+
+	count_out(pfn_to_page(block->pfn), -(long)block_pages());
+	pr_err_ratelimited("%s: block pfn %lx order %u is quarantined: not all of it may be backed; its %lu KiB are lost to this guest until it boots again\n",
+			   aeration_hold.dev->ops->name, block->pfn, block->order,
+			   block_pages() << (PAGE_SHIFT - 10));
+	if (lost < most || READ_ONCE(aeration_hold.spoiled))
+		return;
+	WRITE_ONCE(aeration_hold.spoiled, true);
+	pr_err("%s: %lu blocks are quarantined; nothing more is given to the hypervisor, load the backend again to retry\n",
+	       aeration_hold.dev->ops->name, lost);
+	aerator_fail(aeration_hold.dev, "too many blocks came back in a state that is not known");
+}
+
 /*
  * Put each block of a batch where its state says it belongs. They come from the
  * backend, and are counted as @from.
@@ -188,10 +213,7 @@ static struct settled settle(const struct aerator_batch *batch,
 		} else if (block->state == AERATOR_BLOCK_HELD) {
 			went.held++;
 		} else if (block->state == AERATOR_BLOCK_QUARANTINED) {
-			count_out(page, -(long)block_pages());
-			pr_err("%s: block pfn %lx order %u is quarantined: not all of it may be backed; its %lu KiB are lost to this guest until it boots again\n",
-			       aeration_hold.dev->ops->name, block->pfn, block->order,
-			       block_pages() << (PAGE_SHIFT - 10));
+			give_up_block(block);
 		}
 	}
 	return went;
@@ -229,7 +251,8 @@ enum hold_result aeration_hold_surrender(unsigned long blocks,
 
 	*went = 0;
 	mutex_lock(&aeration_hold.surrender_lock);
-	if (aeration_hold.quiesced || aeration_hold.leaving)
+	if (aeration_hold.quiesced || aeration_hold.leaving ||
+	    READ_ONCE(aeration_hold.spoiled))
 		goto out;
 	take(batch, nr, keep);
 	result = batch->nr < nr ? HOLD_FEW : HOLD_DONE;
@@ -408,6 +431,39 @@ void aerator_resume(struct aerator_dev_info *dev)
 }
 EXPORT_SYMBOL_GPL(aerator_resume);
 
+/**
+ * aerator_set_scrub - say whether blocks must be filled with zeros
+ * @dev: a durable device, started or not
+ * @scrub: they must
+ *
+ * On return no block is under way to the hypervisor for which it was otherwise.
+ *
+ * Context: process context; sleeps until a batch on its way is there.
+ */
+void aerator_set_scrub(struct aerator_dev_info *dev, bool scrub)
+{
+	mutex_lock(&aeration_hold.surrender_lock);
+	dev->scrub = scrub;
+	mutex_unlock(&aeration_hold.surrender_lock);
+}
+EXPORT_SYMBOL_GPL(aerator_set_scrub);
+
+/*
+ * While nobody can have held pages restored they are not reclaimable, and the
+ * kernel must not count on them.
+ */
+static void count_pool(long sign)
+{
+	struct page *page;
+
+	spin_lock_bh(&aeration_hold.lock);
+	list_for_each_entry(page, &aeration_hold.pool, lru)
+		mod_node_page_state(page_pgdat(page),
+				    NR_KERNEL_MISC_RECLAIMABLE,
+				    sign * (long)block_pages());
+	spin_unlock_bh(&aeration_hold.lock);
+}
+
 static void free_restoring(void)
 {
 	mutex_lock(&aeration_hold.restore_lock);
@@ -434,6 +490,9 @@ static int hold_start(struct aerator_dev_info *dev)
 		aeration_choose_name(aeration_choose_parse(dev->ops->name));
 	aeration_hold.order = aeration_param_order() ?: pageblock_order;
 	aeration_hold.quiesced = false;
+	aeration_hold.spoiled = false;
+	aeration_hold.quarantined_before =
+		aeration_hold_blocks(AERATOR_BLOCK_QUARANTINED);
 	aeration_hold.restoring = kvzalloc(struct_size(aeration_hold.restoring,
 						       block,
 						       dev->capacity), GFP_KERNEL);
@@ -444,6 +503,7 @@ static int hold_start(struct aerator_dev_info *dev)
 		free_restoring();
 		return err;
 	}
+	count_pool(1);
 	aeration_watch_start(&aeration_hold_watch_ops, aeration_pressure_keep(),
 			     aeration_hold.order);
 	return 0;
@@ -457,6 +517,7 @@ static void hold_stop(void)
 	aeration_pressure_restore_all();
 	aeration_pressure_stop();
 	free_restoring();
+	count_pool(-1);
 	if (!list_empty(&aeration_hold.pool))
 		pr_err("the hypervisor did not give back %lu MiB; they stay out of use until backend %s starts again and gets them\n",
 		       aeration_hold_held_pages() >> (20 -

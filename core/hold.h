@@ -63,6 +63,10 @@
  *	mutexes, so that either of them is enough to read it
  * @leaving: the kernel is about to restart; nothing is surrendered any more;
  *	under @surrender_lock
+ * @spoiled: so much was quarantined that the backend is done with; nothing is
+ *	surrendered any more until the source starts again; under @lock, read
+ *	without it
+ * @quarantined_before: blocks that were quarantined when the source started
  * @lock: see above; taken with bottom halves off
  * @pool: held blocks, by the lru of their first page; those that went first come
  *	back first: they are of the zone that the kernel prefers; under @lock
@@ -96,6 +100,8 @@ struct hold_state {
 	struct aerator_batch *restoring;
 	bool quiesced;
 	bool leaving;
+	bool spoiled;
+	unsigned long quarantined_before;
 	spinlock_t lock;		/* see above */
 	struct list_head pool;
 	struct list_head quarantine;

@@ -260,6 +260,29 @@ const struct kernel_param_ops aerator_timeout_ops = {
 };
 EXPORT_SYMBOL_GPL(aerator_timeout_ops);
 
+static int set_scrub(const char *val, const struct kernel_param *kp)
+{
+	bool scrub;
+
+	if (kstrtobool(val, &scrub))
+		return -EINVAL;
+	aerator_set_scrub(kp->arg, scrub);
+	return 0;
+}
+
+static int get_scrub(char *buf, const struct kernel_param *kp)
+{
+	const struct aerator_dev_info *dev = kp->arg;
+
+	return sysfs_emit(buf, "%c\n", dev->scrub ? 'Y' : 'N');
+}
+
+const struct kernel_param_ops aerator_scrub_ops = {
+	.set = set_scrub,
+	.get = get_scrub,
+};
+EXPORT_SYMBOL_GPL(aerator_scrub_ops);
+
 static const struct kernel_param_ops window_ops = {
 	.set = set_window,
 	.get = param_get_uint,

@@ -30,6 +30,12 @@
  */
 #define RECLAIM_LEAST	(32UL << 20)
 
+/*
+ * Most memory that is restored in one go while the guest runs, bytes. Whoever
+ * needs memory meanwhile waits for all of it.
+ */
+#define STEP_MOST	(128UL << 20)
+
 /* What a guest out of memory gets, bytes. */
 #define OOM_LEAST	(128UL << 20)
 
@@ -138,13 +144,15 @@ static bool may_retry(void)
 	return may;
 }
 
-static unsigned long restore(unsigned long blocks)
+/* At most `step` blocks at a time. Return: blocks given to the allocator. */
+static unsigned long restore(unsigned long blocks, unsigned long step)
 {
 	unsigned long done = 0, got = 1;
 	bool come_short = false;
 
 	while (done < blocks && got && !come_short) {
-		got = aeration_hold_restore(blocks - done, &come_short);
+		got = aeration_hold_restore(min(blocks - done, step),
+					    &come_short);
 		done += got;
 	}
 	note_short(come_short, done);
@@ -165,7 +173,7 @@ unsigned long aeration_pressure_restore(unsigned long blocks, bool last_resort)
 
 	if (!last_resort && !may_retry())
 		return 0;
-	done = restore(blocks);
+	done = restore(blocks, blocks_of(STEP_MOST >> PAGE_SHIFT));
 	spin_lock_bh(&aeration_watch.lock);
 	aeration_pacer_taken(&aeration_watch.pacer, aeration_watch_now_ms(),
 			     done << aeration_hold.order);
@@ -193,7 +201,7 @@ void aeration_pressure_restore_all(void)
 
 		if (!held)
 			return;
-		if (restore(held) < held)
+		if (restore(held, held) < held)
 			msleep(RESTORE_WAIT_MS);
 	}
 }

@@ -76,6 +76,7 @@ struct loop {
 };
 
 static struct loop loop = {
+	.dev.scrub = true,
 	.delay_ms = 100,
 	.discard = true,
 };
@@ -88,8 +89,7 @@ static bool durable;
 module_param(durable, bool, 0444);
 MODULE_PARM_DESC(durable, "play a host that takes memory away until it is asked for it");
 
-static bool scrub = true;
-module_param(scrub, bool, 0444);
+module_param_cb(scrub, &aerator_scrub_ops, &loop.dev, 0644);
 MODULE_PARM_DESC(scrub, "durable: want blocks filled with zeros");
 
 static unsigned int timeout_ms = 30000;
@@ -129,7 +129,8 @@ static void take_first(struct aerator_batch *batch, unsigned int nr)
 			continue;
 		}
 		if (durable)
-			aeration_durable_take(&batch->block[i], scrub);
+			aeration_durable_take(&batch->block[i],
+					      loop.dev.scrub);
 		else if (discard)
 			overwrite(&batch->block[i]);
 		batch->block[i].state = AERATOR_BLOCK_HELD;
@@ -260,7 +261,6 @@ static int __init loop_init(void)
 	init_waitqueue_head(&loop.changed);
 	loop.dev.ops = durable ? &loop_durable_ops : &loop_ops;
 	loop.dev.capacity = capacity;
-	loop.dev.scrub = scrub;
 	err = aeration_record_start();
 	if (err)
 		return err;

@@ -29,7 +29,7 @@ struct xb aeration_xb = {
 	.dev = { .ops = &aeration_xb_ops, .scrub = true },
 };
 
-module_param_named(scrub, aeration_xb.dev.scrub, bool, 0644);
+module_param_cb(scrub, &aerator_scrub_ops, &aeration_xb.dev, 0644);
 MODULE_PARM_DESC(scrub,
 		 "fill memory with zeros before Xen gets it (default y)");
 

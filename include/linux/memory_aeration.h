@@ -137,7 +137,8 @@ struct aerator_ops {
  *	to AERATOR_DURABLE_CAPACITY if durable; 0 asks for AERATOR_CAPACITY; set
  *	by the backend before startup
  * @scrub: durable only: blocks must be filled with zeros before @ops->react;
- *	the core sees to it; the backend may change it at any time
+ *	the core sees to it; set by the backend before startup, and by
+ *	aerator_set_scrub() at any time
  * @batch: the one batch of this device that @ops->react gets; belongs to the
  *	core, and to the backend while it is in @ops->react; there from startup
  *	to shutdown
@@ -152,6 +153,9 @@ struct aerator_dev_info {
 /* For a backend's timeout_ms: an unsigned int, 100 ms to a day. */
 extern const struct kernel_param_ops aerator_timeout_ops;
 
+/* For a backend's scrub: a struct aerator_dev_info, durable. */
+extern const struct kernel_param_ops aerator_scrub_ops;
+
 int aerator_startup(struct aerator_dev_info *dev);
 void aerator_shutdown(struct aerator_dev_info *dev);
 int aerator_permitted(const char *name);
@@ -160,5 +164,6 @@ void aerator_fail(struct aerator_dev_info *dev, const char *why);
 void aerator_note_timeout(struct aerator_dev_info *dev);
 void aerator_quiesce(struct aerator_dev_info *dev);
 void aerator_resume(struct aerator_dev_info *dev);
+void aerator_set_scrub(struct aerator_dev_info *dev, bool scrub);
 
 #endif /* _LINUX_MEMORY_AERATION_H */

@@ -214,9 +214,13 @@ put $L/restore_mode none
 put $P/backend none
 check "what does not come back stays counted" holds 1000
 check "and is named" said "stay out of use until backend loop starts again"
+check "and does not count as available" \
+	[ "$(meminfo MemAvailable)" -le "$(free_kib)" ]
 put $L/restore_mode ack
 put $P/backend loop
 check "the backend that has it gets it back" soon is $S/state running
+check "and counts as available again" \
+	not_less "$(meminfo MemAvailable)" "$available" 65536
 put $S/restore 1
 check "all of it" zero $H/held
 check "no page was used meanwhile" zero $L/touched
@@ -265,6 +269,23 @@ check "a program that needs it gets it" burst $mib
 check "nobody was killed for it" [ "$(oom_kills)" -eq "$kills" ]
 put $L/mode ack
 wait $flush
+unload
+
+# Once scrub is switched on, nothing is on its way that was taken without.
+modprobe aeration backend=loop window_ms=60000 max_held=16M
+modprobe aeration_loop durable=1 scrub=N
+put $L/delay_ms 1000
+put $L/mode delay
+put $S/flush 1 &
+flush=$!
+check "a batch is on its way" soon sh -c "[ \$(cat $H/in_flight) -ge 1 ]"
+put /sys/module/aeration_loop/parameters/scrub Y
+check "scrub is on when that batch is there" zero $H/in_flight
+wait $flush
+put $L/mode ack
+put $S/restore 1
+put $S/flush 1
+check "what goes then is zero" zero $L/dirty
 unload
 
 # Memory that was needed a moment ago is not taken at once.
@@ -316,5 +337,26 @@ check "memory that is lost does not count as available" \
 	[ "$(meminfo MemAvailable)" -le "$(free_kib)" ]
 unload
 check "and says at the end what is lost" said "unloaded with 4 MiB that are not backed"
+
+# A device that loses blocks again and again is not given any more.
+start max_held=64M
+soon holds 64
+put $S/window_ms 60000
+put $L/restore_at 3
+put $L/restore_mode lose
+for _ in $(seq 30); do
+	[ "$(cat $S/state)" = running ] || break
+	put $S/restore 1
+	put $S/flush 1
+done
+check "a device that goes on losing blocks fails" soon is $S/state failed
+check "and says why" has $S/why/loop "in a state that is not known"
+check "what it lost is bounded" [ "$(cat $H/quarantined)" -le 20 ]
+check "the others are back" zero $H/held
+check "every block is in one state" adds_up
+rmmod aeration_loop
+check "it can be loaded again" modprobe aeration_loop durable=1
+check "and runs" is $S/state running
+unload
 check "everything can be unloaded" [ ! -e $S ]
 ktap_end
