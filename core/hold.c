@@ -10,6 +10,7 @@
 #include <linux/ktime.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
+#include <linux/module.h>
 #include <linux/page-flags.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
@@ -128,14 +129,18 @@ static void mark_offline(const struct aerator_batch *batch)
 static void free_block(struct page *page)
 {
 	unsigned int half = aeration_hold.order - 1;
+	unsigned long i;
 
 	if (aeration_hold.order != pageblock_order ||
 	    half <= PAGE_ALLOC_COSTLY_ORDER) {
 		__free_pages(page, aeration_hold.order);
 		return;
 	}
-	/* Only the first page of a block that is not compound has a count. */
-	init_page_count(page + (1UL << half));
+	/* Of each half only the first page has a count, as it is not compound. */
+	split_page(page, aeration_hold.order);
+	for (i = 1; i < block_pages(); i++)
+		if (i != 1UL << half)
+			set_page_count(page + i, 0);
 	__free_pages(page + (1UL << half), half);
 	__free_pages(page, half);
 }
@@ -302,19 +307,23 @@ static void note_cost(unsigned int blocks, u64 ns)
 /**
  * aeration_hold_restore - have held blocks backed again and give them to the allocator
  * @blocks: how many, at least 1; no more than a batch full of them come back
+ * @enough: optional: asked once it is this caller's turn, with restore_lock held;
+ *	if it says so nothing is restored
  * @come_short: set to true if the hypervisor did not back all it was asked for,
  *	otherwise left alone
  *
  * Context: process context, memory reclaim included; sleeps; allocates nothing.
  * Return: blocks given to the allocator.
  */
-unsigned long aeration_hold_restore(unsigned long blocks, bool *come_short)
+unsigned long aeration_hold_restore(unsigned long blocks, bool (*enough)(void),
+				    bool *come_short)
 {
 	struct settled went = { };
 	u64 start;
 
 	mutex_lock(&aeration_hold.restore_lock);
-	if (aeration_hold.quiesced || !aeration_hold.restoring)
+	if (aeration_hold.quiesced || !aeration_hold.restoring ||
+	    (enough && enough()))
 		goto out;
 	fetch(min_t(unsigned long, blocks, aeration_hold.dev->capacity));
 	if (!aeration_hold.restoring->nr)
@@ -504,6 +513,9 @@ static int hold_start(struct aerator_dev_info *dev)
 		return err;
 	}
 	count_pool(1);
+	if (aeration_hold.pinned)
+		module_put(THIS_MODULE);
+	aeration_hold.pinned = false;
 	aeration_watch_start(&aeration_hold_watch_ops, aeration_pressure_keep(),
 			     aeration_hold.order);
 	return 0;
@@ -517,11 +529,14 @@ static void hold_stop(void)
 	aeration_pressure_restore_all();
 	aeration_pressure_stop();
 	free_restoring();
+	if (list_empty(&aeration_hold.pool))
+		return;
 	count_pool(-1);
-	if (!list_empty(&aeration_hold.pool))
-		pr_err("the hypervisor did not give back %lu MiB; they stay out of use until backend %s starts again and gets them\n",
-		       aeration_hold_held_pages() >> (20 -
-						      PAGE_SHIFT), aeration_hold.owner);
+	__module_get(THIS_MODULE);
+	aeration_hold.pinned = true;
+	pr_err("the hypervisor did not give back %lu MiB; they stay out of use until backend %s starts again and gets them, and the core can not be unloaded before\n",
+	       aeration_hold_held_pages() >> (20 - PAGE_SHIFT),
+	       aeration_hold.owner);
 }
 
 static void hold_retune(void)

@@ -53,6 +53,7 @@
 
 /**
  * struct hold_state - the one hold source
+ * @pinned: the core must stay loaded, for what a stopped source still holds
  * @dev: the backend's device; constant while the source is started
  * @owner: name of the backend that has the blocks in the pool; a constant
  * @order: order of every block; the same for as long as the core is loaded
@@ -92,6 +93,7 @@
  * @reboot: for a kernel started by kexec; likewise
  */
 struct hold_state {
+	bool pinned;
 	struct aerator_dev_info *dev;
 	const char *owner;
 	unsigned int order;
@@ -139,7 +141,8 @@ enum hold_result {
 enum hold_result aeration_hold_surrender(unsigned long blocks,
 					 unsigned long keep,
 					 unsigned long *went);
-unsigned long aeration_hold_restore(unsigned long blocks, bool *come_short);
+unsigned long aeration_hold_restore(unsigned long blocks, bool (*enough)(void),
+				    bool *come_short);
 void aeration_hold_leave(void);
 
 /* pressure.c */
@@ -147,7 +150,8 @@ extern const struct watch_ops aeration_hold_watch_ops;
 unsigned long aeration_pressure_keep(void);
 int aeration_pressure_start(void);
 void aeration_pressure_stop(void);
-unsigned long aeration_pressure_restore(unsigned long blocks, bool last_resort);
+unsigned long aeration_pressure_restore(unsigned long blocks, bool last_resort,
+					bool (*enough)(void));
 void aeration_pressure_restore_all(void);
 int aeration_pressure_flush(void);
 

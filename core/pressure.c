@@ -6,6 +6,7 @@
 
 #include <linux/delay.h>
 #include <linux/ktime.h>
+#include <linux/math64.h>
 #include <linux/mm.h>
 #include <linux/oom.h>
 #include <linux/reboot.h>
@@ -31,10 +32,13 @@
 #define RECLAIM_LEAST	(32UL << 20)
 
 /*
- * Most memory that is restored in one go while the guest runs, bytes. Whoever
- * needs memory meanwhile waits for all of it.
+ * How long it may take to restore what is restored in one go, ns, while the guest
+ * needs it and when it is only to be got back. Whoever needs memory meanwhile
+ * waits for all of it. And how much that is when it is not known yet, bytes.
  */
-#define STEP_MOST	(128UL << 20)
+#define STEP_NEEDED_NS	(100 * NSEC_PER_MSEC)
+#define STEP_ALL_NS	NSEC_PER_SEC
+#define STEP_UNKNOWN	(32UL << 20)
 
 /* What a guest out of memory gets, bytes. */
 #define OOM_LEAST	(128UL << 20)
@@ -46,6 +50,12 @@
  */
 #define OOM_WAIT_MS	20000
 #define OOM_LOOK_MS	10
+
+/*
+ * How often to see how much is free while there is nothing to surrender, ms: what
+ * is held may be needed meanwhile.
+ */
+#define PAUSE_SAMPLE_MS	1000
 
 /* How often to try to get everything back, and how long to wait between, ms. */
 #define RESTORE_TRIES	50
@@ -144,14 +154,35 @@ static bool may_retry(void)
 	return may;
 }
 
-/* At most `step` blocks at a time. Return: blocks given to the allocator. */
-static unsigned long restore(unsigned long blocks, unsigned long step)
+/* How many blocks can be restored in so much time? At least 1. */
+static unsigned long step_blocks(u64 ns)
+{
+	unsigned long block_ns;
+
+	spin_lock_bh(&aeration_watch.lock);
+	block_ns = aeration_hold.floor.ns_per_page << aeration_hold.order;
+	spin_unlock_bh(&aeration_watch.lock);
+	if (!block_ns)
+		return blocks_of(STEP_UNKNOWN >> PAGE_SHIFT);
+	return max_t(unsigned long, 1, div64_u64(ns, block_ns));
+}
+
+/*
+ * Restore until so many blocks are back, or there are enough, or none comes, in
+ * steps of so much time. After a loss of blocks one at a time is risked.
+ * Return: blocks given to the allocator.
+ */
+static unsigned long restore(unsigned long blocks, u64 step_ns,
+			     bool (*enough)(void))
 {
 	unsigned long done = 0, got = 1;
 	bool come_short = false;
 
 	while (done < blocks && got && !come_short) {
-		got = aeration_hold_restore(min(blocks - done, step),
+		unsigned long step = READ_ONCE(aeration_hold.spoiled) ?
+			1 : step_blocks(step_ns);
+
+		got = aeration_hold_restore(min(blocks - done, step), enough,
 					    &come_short);
 		done += got;
 	}
@@ -163,17 +194,20 @@ static unsigned long restore(unsigned long blocks, unsigned long step)
  * aeration_pressure_restore - give held blocks back to the allocator, as they are needed
  * @blocks: how many
  * @last_resort: ask although the hypervisor had none to give a moment ago
+ * @enough: optional: whether what others have had restored is enough, asked
+ *	again and again
  *
  * Context: process context, memory reclaim included; sleeps; allocates nothing.
  * Return: blocks given to the allocator.
  */
-unsigned long aeration_pressure_restore(unsigned long blocks, bool last_resort)
+unsigned long aeration_pressure_restore(unsigned long blocks, bool last_resort,
+					bool (*enough)(void))
 {
 	unsigned long done;
 
 	if (!last_resort && !may_retry())
 		return 0;
-	done = restore(blocks, blocks_of(STEP_MOST >> PAGE_SHIFT));
+	done = restore(blocks, STEP_NEEDED_NS, enough);
 	spin_lock_bh(&aeration_watch.lock);
 	aeration_pacer_taken(&aeration_watch.pacer, aeration_watch_now_ms(),
 			     done << aeration_hold.order);
@@ -201,7 +235,7 @@ void aeration_pressure_restore_all(void)
 
 		if (!held)
 			return;
-		if (restore(held, held) < held)
+		if (restore(held, STEP_ALL_NS, NULL) < held)
 			msleep(RESTORE_WAIT_MS);
 	}
 }
@@ -296,7 +330,7 @@ static bool decide(unsigned long surplus)
 	bool paused;
 
 	if (blocks) {
-		if (aeration_pressure_restore(blocks, false) < blocks)
+		if (aeration_pressure_restore(blocks, false, NULL) < blocks)
 			wait_for_retry();
 		return true;
 	}
@@ -316,6 +350,7 @@ const struct watch_ops aeration_hold_watch_ops = {
 	.sampled = sampled,
 	.decide = decide,
 	.period_max_ms = FLOOR_SLOT_MS,
+	.pause_max_ms = PAUSE_SAMPLE_MS,
 };
 
 static u64 not_taken(void)
@@ -364,25 +399,38 @@ static unsigned long count_held(struct shrinker *shrinker,
 	return pages && may_retry() ? pages : SHRINK_EMPTY;
 }
 
+/* Does the kernel have no reason to reclaim, and the guest what it needs? */
+static bool enough_is_free(void)
+{
+	struct marks marks = read_marks();
+
+	return aeration_zones_free() >= marks.high && !aeration_zones_short();
+}
+
 /*
  * Called by whoever reclaims memory. The kernel asks for a share of all that is
  * held; it gets what it needs, and that at once: memory that has only to be
- * asked for comes before memory that somebody uses.
+ * asked for comes before memory that somebody uses. Many may call at a time;
+ * what one has had restored is there for the others as well.
  */
 static unsigned long scan_held(struct shrinker *shrinker,
 			       struct shrink_control *sc)
 {
 	struct marks marks = read_marks();
-	unsigned long free = aeration_zones_free(), want, blocks;
+	unsigned long before = aeration_hold_blocks(AERATOR_BLOCK_FREE);
+	unsigned long free = aeration_zones_free(), want, pages;
 
-	if (free >= marks.high && !aeration_zones_short())
+	if (enough_is_free())
 		return SHRINK_STOP;
 	want = max3(sc->nr_to_scan, RECLAIM_LEAST >> PAGE_SHIFT,
 		    marks.high > free ? marks.high - free : 0);
-	blocks = aeration_pressure_restore(blocks_of(want), false);
+	aeration_pressure_restore(blocks_of(want), false, enough_is_free);
 	aeration_watch_kick();
-	sc->nr_scanned = max(sc->nr_to_scan, blocks << aeration_hold.order);
-	return blocks ? blocks << aeration_hold.order : SHRINK_STOP;
+	pages = (aeration_hold_blocks(AERATOR_BLOCK_FREE) -
+		 before) << aeration_hold.order;
+	compat_account_reclaimed(pages);
+	sc->nr_scanned = max(sc->nr_to_scan, pages);
+	return pages ? pages : SHRINK_STOP;
 }
 
 /*
@@ -408,9 +456,9 @@ static int on_oom(struct notifier_block *nb, unsigned long unused, void *freed)
 	unsigned long least = blocks_of(OOM_LEAST >> PAGE_SHIFT);
 	unsigned long before = aeration_hold_blocks(AERATOR_BLOCK_FREE);
 
-	if (!aeration_pressure_restore(least, true)) {
+	if (!aeration_pressure_restore(least, true, NULL)) {
 		await_surrender();
-		aeration_pressure_restore(least, true);
+		aeration_pressure_restore(least, true, NULL);
 	}
 	*(unsigned long *)freed +=
 		(aeration_hold_blocks(AERATOR_BLOCK_FREE) -

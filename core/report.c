@@ -2,6 +2,7 @@
 /*
  * What the mm calls, and the life of the report source; see report.h.
  */
+#include <linux/bitops.h>
 #include <linux/mm.h>
 #include <linux/oom.h>
 #include <linux/scatterlist.h>
@@ -82,12 +83,7 @@ static int deliver(struct scatterlist *sgl, unsigned int nents)
 	return 0;
 }
 
-/*
- * Called by the mm with blocks it has isolated, from its work item. An error
- * makes it put them back unreported and end the pass.
- */
-static int report_blocks(struct page_reporting_dev_info *prdev,
-			 struct scatterlist *sgl, unsigned int nents)
+static int report_isolated(struct scatterlist *sgl, unsigned int nents)
 {
 	unsigned long pages = sg_pages(sgl, nents);
 	int err;
@@ -121,6 +117,26 @@ static int report_blocks(struct page_reporting_dev_info *prdev,
 			aeration_grant_start_pass();
 	}
 	spin_unlock_bh(&aeration_watch.lock);
+	return err;
+}
+
+/*
+ * Called by the mm with blocks it has isolated, from its work item. An error
+ * makes it put them back unreported and end the pass.
+ */
+static int report_blocks(struct page_reporting_dev_info *prdev,
+			 struct scatterlist *sgl, unsigned int nents)
+{
+	int err;
+
+	if (test_and_set_bit_lock(0, &aeration_reporter.busy)) {
+		atomic64_add(nents, &aeration_stats.held_back);
+		return -EAGAIN;
+	}
+	err = report_isolated(sgl, nents);
+	clear_bit_unlock(0, &aeration_reporter.busy);
+	smp_mb__after_atomic();	/* report_stop() waits for the bit */
+	wake_up(&aeration_reporter.returned);
 	return err;
 }
 
@@ -189,6 +205,8 @@ static void report_stop(void)
 	spin_unlock_bh(&aeration_watch.lock);
 	compat_unregister(&aeration_reporter.prdev,
 			  &aeration_reporter.saved_order);
+	wait_event(aeration_reporter.returned,
+		   !test_bit(0, &aeration_reporter.busy));
 	unregister_oom_notifier(&aeration_reporter.oom);
 }
 

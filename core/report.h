@@ -36,9 +36,13 @@
  * @order: smallest order that the mm reports; the administrator may change it,
  *	it is read anew before each census
  * @saved_order: for compat_unregister(); constant like @dev
- * @isolated: pages the mm has shown us and not taken back; written by the mm's
- *	pass only
- * @returned: the OOM notifier waits here for @isolated to be nothing
+ * @busy: bit 0: a pass is in our callback. A kernel whose own passes are work of
+ *	another workqueue than those that are started here may run two at once,
+ *	and there is one batch
+ * @isolated: pages the mm has shown us and not taken back; written by whoever
+ *	has @busy
+ * @returned: the OOM notifier waits here for @isolated to be nothing, and
+ *	stopping for @busy
  * @oom: the notifier; registered from start to stop
  * @budget: pages that may still be reported; under watch.lock
  * @flushing: any batch goes as long as there is a budget; under watch.lock
@@ -52,6 +56,7 @@ struct aeration_report_source {
 	struct aerator_dev_info *dev;
 	unsigned int order;
 	struct compat_order saved_order;
+	unsigned long busy;
 	atomic_long_t isolated;
 	wait_queue_head_t returned;
 	struct notifier_block oom;

@@ -156,14 +156,15 @@ static bool take_sample(unsigned long *surplus)
 static unsigned long sample_delay(bool settled)
 {
 	unsigned long delay = watch_period();
-	u64 now = aeration_watch_now_ms();
+	u64 now = aeration_watch_now_ms(), pause;
 
 	lockdep_assert_held(&aeration_watch.lock);
-	if (settled && aeration_watch.paused_until > now)
-		delay = max(delay,
-			    msecs_to_jiffies(aeration_watch.paused_until -
-					     now));
-	return delay;
+	if (!settled || aeration_watch.paused_until <= now)
+		return delay;
+	pause = aeration_watch.paused_until - now;
+	if (aeration_watch.ops->pause_max_ms)
+		pause = min_t(u64, pause, aeration_watch.ops->pause_max_ms);
+	return max(delay, msecs_to_jiffies(pause));
 }
 
 /*

@@ -45,6 +45,8 @@ enum watch_mode {
  * @quiet: Optional: sampling has ended. Under watch.lock.
  * @period_max_ms: sample no less often than this while memory changes, however
  *	long the window is, ms; 0 for what the pacer says
+ * @pause_max_ms: sample no less often than this while the source has nothing to
+ *	decide, ms; 0 for not at all
  */
 struct watch_ops {
 	bool (*read)(unsigned long *unused);
@@ -52,6 +54,7 @@ struct watch_ops {
 	bool (*decide)(unsigned long surplus);
 	void (*quiet)(void);
 	u32 period_max_ms;
+	u32 pause_max_ms;
 };
 
 /**

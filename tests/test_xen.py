@@ -227,8 +227,19 @@ def test_toolstack(image, version, series):
             lambda: abs(domain.mib() + domu.held_mib(domain) - before) <= 8,
             "the domain to have its size less what is held", domu.LONG)
         domu.burst(domain, 400)
+
+        # On to a host that does not say what is behind a page.
+        domain.run("modprobe aeration_xen_faults blind=1000")
+        domain.save("/run/saved")
+        domain.restore("/run/saved")
+        xen.run("rm /run/saved")
+        domain.run("rmmod aeration_xen_faults")
+        assert domain.run("cat /sys/module/aeration_xen/parameters/"
+                          "extent_order").out.strip() == "0"
+        guest.said(domain, "does not say what is behind a page")
         domain.run("rmmod aeration_xen", timeout=domu.LONG)
         assert domu.held_mib(domain) == 0
+        assert domu.states(domain)["quarantined"] == 0
         domu.expect_mib(domain, before)
         domain.shutdown()
 

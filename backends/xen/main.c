@@ -14,7 +14,9 @@
 #define pr_fmt(fmt) "aeration_xen: " fmt
 
 #include <linux/err.h>
+#include <linux/gfp.h>
 #include <linux/kernel.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/notifier.h>
@@ -92,6 +94,23 @@ static void shut_down(void)
 	aeration_xb.offered = false;
 }
 
+/*
+ * A large extent may be done in part, and then each of its pages has to be asked
+ * about. Where Xen, or a policy of the host's, does not answer, only single pages
+ * are safe: one is done or is not.
+ */
+static bool xen_tells_pages(void)
+{
+	struct page *page = alloc_page(GFP_KERNEL);
+	int backed;
+
+	if (!page)
+		return false;
+	backed = aeration_xb_is_backed(page_to_pfn(page));
+	__free_page(page);
+	return backed == 1;
+}
+
 /* A PV domain gives and gets single frames. */
 static void find_order(void)
 {
@@ -101,6 +120,10 @@ static void find_order(void)
 	if (!aeration_xb.pv)
 		order = aeration_xb_largest_order(order_most,
 						  &aeration_xb.order_known);
+	if (order && !xen_tells_pages()) {
+		pr_warn("Xen does not say what is behind a page (HVMOP_get_mem_type), so memory goes in single pages, which is slow\n");
+		order = 0;
+	}
 	WRITE_ONCE(aeration_xb.order, order);
 }
 

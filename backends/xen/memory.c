@@ -33,8 +33,14 @@
 /* A call is no more than so many times as large as the one before might be. */
 #define XB_GROWTH	8
 
-/* Calls for fewer pages say little about what a page costs. */
+/*
+ * Calls for fewer pages say little about what a page costs, if more could have
+ * been asked for.
+ */
 #define XB_SAMPLE_PAGES	256UL
+
+/* Pages in a call, at least, however long the last one was kept from running. */
+#define XB_LEAST_PAGES	16UL
 
 static struct xb_io react_io = { .most = XB_FIRST_PAGES };
 static struct xb_io restore_io = { .most = XB_FIRST_PAGES };
@@ -53,9 +59,11 @@ static void learn(struct xb_io *io, unsigned int done, u64 ns)
 {
 	unsigned long pages = (unsigned long)done << io->run_order;
 
-	if (pages >= XB_SAMPLE_PAGES)
-		io->most = min_t(u64, (u64)io->most * XB_GROWTH + 1,
-				 div64_u64((u64)pages * XB_CALL_NS, ns + 1));
+	if (done && pages >= min(XB_SAMPLE_PAGES, io->most))
+		io->most = max_t(u64, XB_LEAST_PAGES,
+				 min_t(u64, (u64)io->most * XB_GROWTH,
+				       div64_u64((u64)pages * XB_CALL_NS,
+						 ns + 1)));
 }
 
 /**

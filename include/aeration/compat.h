@@ -7,7 +7,9 @@
 
 #include <linux/mmzone.h>
 #include <linux/page_reporting.h>
+#include <linux/sched.h>
 #include <linux/shrinker.h>
+#include <linux/swap.h>
 #include <linux/timer.h>
 #include <linux/version.h>
 #include <linux/virtio_config.h>
@@ -223,6 +225,25 @@ static inline int compat_shrinker_start(struct compat_shrinker *s,
 	s->got->seeks = 0;
 	shrinker_register(s->got);
 	return 0;
+#endif
+}
+
+/**
+ * compat_account_reclaimed - have reclaim know of pages that a shrinker freed
+ * @pages: how many
+ *
+ * Without it reclaim takes itself for having got nowhere, and goes for memory
+ * that is in use.
+ *
+ * Context: in a shrinker's scan.
+ */
+static inline void compat_account_reclaimed(unsigned long pages)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
+	mm_account_reclaimed_pages(pages);
+#else
+	if (current->reclaim_state)
+		current->reclaim_state->reclaimed_slab += pages;
 #endif
 }
 
