@@ -125,6 +125,7 @@ extern const struct source aeration_hold_source;		/* hold.c: durable */
 unsigned long aeration_hold_blocks(enum aerator_block_state state);
 unsigned long aeration_hold_held_pages(void);
 int aeration_hold_show_states(char *buf);
+void aeration_hold_init(void);
 void aeration_hold_exit(void);
 bool aeration_pressure_starved(void);
 

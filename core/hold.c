@@ -7,6 +7,7 @@
 
 #include <linux/export.h>
 #include <linux/gfp.h>
+#include <linux/limits.h>
 #include <linux/ktime.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
@@ -38,7 +39,6 @@ struct hold_state aeration_hold = {
 	.surrender_lock = __MUTEX_INITIALIZER(aeration_hold.surrender_lock),
 	.restore_lock = __MUTEX_INITIALIZER(aeration_hold.restore_lock),
 	.lock = __SPIN_LOCK_UNLOCKED(aeration_hold.lock),
-	.pool = LIST_HEAD_INIT(aeration_hold.pool),
 	.quarantine = LIST_HEAD_INIT(aeration_hold.quarantine),
 };
 
@@ -73,7 +73,8 @@ static void count_out(struct page *page, long pages)
 static struct page *take_one(void)
 {
 	gfp_t gfp = HOLD_GFP | (aeration_hold.dev->scrub ? __GFP_ZERO : 0);
-	struct page *page = alloc_pages_node(numa_mem_id(), gfp,
+	struct page *page = alloc_pages_node(aeration_zones_richest(),
+					     gfp | __GFP_THISNODE,
 					     aeration_hold.order);
 
 	if (!page)
@@ -190,6 +191,15 @@ static void give_up_block(const struct aerator_block *block)
 	aerator_fail(aeration_hold.dev, "too many blocks came back in a state that is not known");
 }
 
+static void pool_add_locked(struct page *page)
+{
+	int nid = page_to_nid(page);
+
+	lockdep_assert_held(&aeration_hold.lock);
+	list_add_tail(&page->lru, &aeration_hold.pool[nid]);
+	aeration_hold.held_on[nid]++;
+}
+
 /*
  * Put each block of a batch where its state says it belongs. They come from the
  * backend, and are counted as @from.
@@ -207,7 +217,7 @@ static struct settled settle(const struct aerator_batch *batch,
 		spin_lock_bh(&aeration_hold.lock);
 		move_locked(from, block->state, 1);
 		if (block->state == AERATOR_BLOCK_HELD)
-			list_add_tail(&page->lru, &aeration_hold.pool);
+			pool_add_locked(page);
 		else if (block->state == AERATOR_BLOCK_QUARANTINED)
 			list_add(&page->lru, &aeration_hold.quarantine);
 		spin_unlock_bh(&aeration_hold.lock);
@@ -275,19 +285,43 @@ out:
 	return result;
 }
 
-/* Move up to nr blocks from the pool into the batch of those being restored. */
-static void fetch(unsigned long nr)
+/* Of the nodes that something is held of, the one that needs it most. */
+static int neediest_locked(void)
+{
+	int nid, worst = NUMA_NO_NODE;
+	long least = LONG_MAX;
+
+	lockdep_assert_held(&aeration_hold.lock);
+	for_each_online_node(nid) {
+		long spare = aeration_zones_spare(nid);
+
+		if (aeration_hold.held_on[nid] && spare < least) {
+			least = spare;
+			worst = nid;
+		}
+	}
+	return worst;
+}
+
+/*
+ * Move up to nr blocks of a node, or of whichever needs it most, into the batch
+ * of those being restored.
+ */
+static void fetch(unsigned long nr, int nid)
 {
 	struct aerator_batch *batch = aeration_hold.restoring;
 
 	batch->nr = 0;
 	spin_lock_bh(&aeration_hold.lock);
-	while (batch->nr < nr && !list_empty(&aeration_hold.pool)) {
-		struct page *page = list_first_entry(&aeration_hold.pool,
-						     struct page,
-						     lru);
+	if (nid == NUMA_NO_NODE)
+		nid = neediest_locked();
+	while (nid != NUMA_NO_NODE && batch->nr < nr &&
+	       aeration_hold.held_on[nid]) {
+		struct page *page = list_first_entry(&aeration_hold.pool[nid],
+						     struct page, lru);
 
 		list_del(&page->lru);
+		aeration_hold.held_on[nid]--;
 		batch->block[batch->nr].pfn = page_to_pfn(page);
 		batch->block[batch->nr].order = aeration_hold.order;
 		batch->nr++;
@@ -307,6 +341,7 @@ static void note_cost(unsigned int blocks, u64 ns)
 /**
  * aeration_hold_restore - have held blocks backed again and give them to the allocator
  * @blocks: how many, at least 1; no more than a batch full of them come back
+ * @nid: of this node, or NUMA_NO_NODE for the one that needs it most
  * @enough: optional: asked once it is this caller's turn, with restore_lock held;
  *	if it says so nothing is restored
  * @come_short: set to true if the hypervisor did not back all it was asked for,
@@ -315,17 +350,17 @@ static void note_cost(unsigned int blocks, u64 ns)
  * Context: process context, memory reclaim included; sleeps; allocates nothing.
  * Return: blocks given to the allocator.
  */
-unsigned long aeration_hold_restore(unsigned long blocks, bool (*enough)(void),
-				    bool *come_short)
+unsigned long aeration_hold_restore(unsigned long blocks, int nid,
+				    bool (*enough)(int nid), bool *come_short)
 {
 	struct settled went = { };
 	u64 start;
 
 	mutex_lock(&aeration_hold.restore_lock);
 	if (aeration_hold.quiesced || !aeration_hold.restoring ||
-	    (enough && enough()))
+	    (enough && enough(nid)))
 		goto out;
-	fetch(min_t(unsigned long, blocks, aeration_hold.dev->capacity));
+	fetch(min_t(unsigned long, blocks, aeration_hold.dev->capacity), nid);
 	if (!aeration_hold.restoring->nr)
 		goto out;
 	start = ktime_get_ns();
@@ -463,14 +498,12 @@ EXPORT_SYMBOL_GPL(aerator_set_scrub);
  */
 static void count_pool(long sign)
 {
-	struct page *page;
+	int nid;
 
-	spin_lock_bh(&aeration_hold.lock);
-	list_for_each_entry(page, &aeration_hold.pool, lru)
-		mod_node_page_state(page_pgdat(page),
-				    NR_KERNEL_MISC_RECLAIMABLE,
-				    sign * (long)block_pages());
-	spin_unlock_bh(&aeration_hold.lock);
+	for_each_online_node(nid)
+		mod_node_page_state(NODE_DATA(nid), NR_KERNEL_MISC_RECLAIMABLE,
+				    sign * (long)(aeration_hold.held_on[nid] <<
+						  aeration_hold.order));
 }
 
 static void free_restoring(void)
@@ -485,7 +518,7 @@ static int hold_start(struct aerator_dev_info *dev)
 {
 	int err;
 
-	if (!list_empty(&aeration_hold.pool) &&
+	if (aeration_hold_blocks(AERATOR_BLOCK_HELD) &&
 	    strcmp(aeration_hold.owner, dev->ops->name)) {
 		pr_err("%s cannot start: %lu MiB are held by %s; load that backend again to get them back\n",
 		       dev->ops->name, aeration_hold_held_pages() >> (20 -
@@ -529,7 +562,7 @@ static void hold_stop(void)
 	aeration_pressure_restore_all();
 	aeration_pressure_stop();
 	free_restoring();
-	if (list_empty(&aeration_hold.pool))
+	if (!aeration_hold_blocks(AERATOR_BLOCK_HELD))
 		return;
 	count_pool(-1);
 	__module_get(THIS_MODULE);
@@ -553,7 +586,7 @@ static int hold_restore_now(void)
 {
 	aeration_pressure_restore_all();
 	aeration_watch_restart(aeration_pressure_keep(), aeration_hold.order);
-	return list_empty(&aeration_hold.pool) ? 0 : -EAGAIN;
+	return aeration_hold_blocks(AERATOR_BLOCK_HELD) ? -EAGAIN : 0;
 }
 
 const struct source aeration_hold_source = {
@@ -564,6 +597,19 @@ const struct source aeration_hold_source = {
 	.restore = hold_restore_now,
 	.order = hold_order,
 };
+
+/**
+ * aeration_hold_init - prepare what a source starts with
+ *
+ * Context: process context, once, before anything else here.
+ */
+void aeration_hold_init(void)
+{
+	int nid;
+
+	for (nid = 0; nid < MAX_NUMNODES; nid++)
+		INIT_LIST_HEAD(&aeration_hold.pool[nid]);
+}
 
 /**
  * aeration_hold_exit - say what the guest loses for good

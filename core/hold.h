@@ -19,7 +19,7 @@
  *	isolated	aeration_hold_surrender() on its way out or back, in dev->batch;
  *			aeration_hold_restore() on its way back, in hold.restoring
  *	in flight	the backend's react, in dev->batch
- *	held		hold.pool
+ *	held		hold.pool[]
  *	restoring	the backend's restore, in hold.restoring
  *	quarantined	hold.quarantine, for good
  *
@@ -44,6 +44,7 @@
 #include <linux/atomic.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
+#include <linux/nodemask.h>
 #include <linux/notifier.h>
 #include <linux/spinlock.h>
 #include <aeration/compat.h>
@@ -69,8 +70,10 @@
  *	without it
  * @quarantined_before: blocks that were quarantined when the source started
  * @lock: see above; taken with bottom halves off
- * @pool: held blocks, by the lru of their first page; those that went first come
- *	back first: they are of the zone that the kernel prefers; under @lock
+ * @pool: held blocks of each node, by the lru of their first page; those that
+ *	went first come back first: they are of the zone that the kernel prefers;
+ *	under @lock
+ * @held_on: how many there are; under @lock, read without it
  * @quarantine: quarantined blocks, likewise
  * @count: blocks by state; AERATOR_BLOCK_FREE: those given back again, as a
  *	counter; under @lock
@@ -105,7 +108,8 @@ struct hold_state {
 	bool spoiled;
 	unsigned long quarantined_before;
 	spinlock_t lock;		/* see above */
-	struct list_head pool;
+	struct list_head pool[MAX_NUMNODES];
+	unsigned long held_on[MAX_NUMNODES];
 	struct list_head quarantine;
 	unsigned long count[AERATOR_BLOCK_STATES];
 	u64 taken;
@@ -141,8 +145,8 @@ enum hold_result {
 enum hold_result aeration_hold_surrender(unsigned long blocks,
 					 unsigned long keep,
 					 unsigned long *went);
-unsigned long aeration_hold_restore(unsigned long blocks, bool (*enough)(void),
-				    bool *come_short);
+unsigned long aeration_hold_restore(unsigned long blocks, int nid,
+				    bool (*enough)(int nid), bool *come_short);
 void aeration_hold_leave(void);
 
 /* pressure.c */
@@ -151,7 +155,7 @@ unsigned long aeration_pressure_keep(void);
 int aeration_pressure_start(void);
 void aeration_pressure_stop(void);
 unsigned long aeration_pressure_restore(unsigned long blocks, bool last_resort,
-					bool (*enough)(void));
+					int nid, bool (*enough)(int nid));
 void aeration_pressure_restore_all(void);
 int aeration_pressure_flush(void);
 

@@ -22,6 +22,7 @@ static int __init aeration_init(void)
 		pr_err("cannot follow CPUs coming and going: error %d\n", err);
 		goto out_wq;
 	}
+	aeration_hold_init();
 	aeration_registry_init();
 	err = aeration_sysfs_start();
 	if (err) {

@@ -173,7 +173,7 @@ static unsigned long step_blocks(u64 ns)
  * Return: blocks given to the allocator.
  */
 static unsigned long restore(unsigned long blocks, u64 step_ns,
-			     bool (*enough)(void))
+			     int nid, bool (*enough)(int nid))
 {
 	unsigned long done = 0, got = 1;
 	bool come_short = false;
@@ -182,8 +182,8 @@ static unsigned long restore(unsigned long blocks, u64 step_ns,
 		unsigned long step = READ_ONCE(aeration_hold.spoiled) ?
 			1 : step_blocks(step_ns);
 
-		got = aeration_hold_restore(min(blocks - done, step), enough,
-					    &come_short);
+		got = aeration_hold_restore(min(blocks - done, step), nid,
+					    enough, &come_short);
 		done += got;
 	}
 	note_short(come_short, done);
@@ -194,6 +194,7 @@ static unsigned long restore(unsigned long blocks, u64 step_ns,
  * aeration_pressure_restore - give held blocks back to the allocator, as they are needed
  * @blocks: how many
  * @last_resort: ask although the hypervisor had none to give a moment ago
+ * @nid: of this node, or NUMA_NO_NODE for the one that needs it most
  * @enough: optional: whether what others have had restored is enough, asked
  *	again and again
  *
@@ -201,13 +202,13 @@ static unsigned long restore(unsigned long blocks, u64 step_ns,
  * Return: blocks given to the allocator.
  */
 unsigned long aeration_pressure_restore(unsigned long blocks, bool last_resort,
-					bool (*enough)(void))
+					int nid, bool (*enough)(int nid))
 {
 	unsigned long done;
 
 	if (!last_resort && !may_retry())
 		return 0;
-	done = restore(blocks, STEP_NEEDED_NS, enough);
+	done = restore(blocks, STEP_NEEDED_NS, nid, enough);
 	spin_lock_bh(&aeration_watch.lock);
 	aeration_pacer_taken(&aeration_watch.pacer, aeration_watch_now_ms(),
 			     done << aeration_hold.order);
@@ -235,7 +236,7 @@ void aeration_pressure_restore_all(void)
 
 		if (!held)
 			return;
-		if (restore(held, STEP_ALL_NS, NULL) < held)
+		if (restore(held, STEP_ALL_NS, NUMA_NO_NODE, NULL) < held)
 			msleep(RESTORE_WAIT_MS);
 	}
 }
@@ -330,7 +331,8 @@ static bool decide(unsigned long surplus)
 	bool paused;
 
 	if (blocks) {
-		if (aeration_pressure_restore(blocks, false, NULL) < blocks)
+		if (aeration_pressure_restore(blocks, false, NUMA_NO_NODE,
+					      NULL) < blocks)
 			wait_for_retry();
 		return true;
 	}
@@ -394,17 +396,18 @@ int aeration_pressure_flush(void)
 static unsigned long count_held(struct shrinker *shrinker,
 				struct shrink_control *sc)
 {
-	unsigned long pages = aeration_hold_held_pages();
+	unsigned long pages = READ_ONCE(aeration_hold.held_on[sc->nid]) <<
+			      aeration_hold.order;
 
 	return pages && may_retry() ? pages : SHRINK_EMPTY;
 }
 
-/* Does the kernel have no reason to reclaim, and the guest what it needs? */
-static bool enough_is_free(void)
+/* Is there no reason to reclaim on a node, and does the guest have its need? */
+static bool enough_is_free(int nid)
 {
 	struct marks marks = read_marks();
 
-	return aeration_zones_free() >= marks.high && !aeration_zones_short();
+	return aeration_zones_free() >= marks.high && !aeration_zones_short(nid);
 }
 
 /*
@@ -420,11 +423,12 @@ static unsigned long scan_held(struct shrinker *shrinker,
 	unsigned long before = aeration_hold_blocks(AERATOR_BLOCK_FREE);
 	unsigned long free = aeration_zones_free(), want, pages;
 
-	if (enough_is_free())
+	if (enough_is_free(sc->nid))
 		return SHRINK_STOP;
 	want = max3(sc->nr_to_scan, RECLAIM_LEAST >> PAGE_SHIFT,
 		    marks.high > free ? marks.high - free : 0);
-	aeration_pressure_restore(blocks_of(want), false, enough_is_free);
+	aeration_pressure_restore(blocks_of(want), false, sc->nid,
+				  enough_is_free);
 	aeration_watch_kick();
 	pages = (aeration_hold_blocks(AERATOR_BLOCK_FREE) -
 		 before) << aeration_hold.order;
@@ -456,9 +460,9 @@ static int on_oom(struct notifier_block *nb, unsigned long unused, void *freed)
 	unsigned long least = blocks_of(OOM_LEAST >> PAGE_SHIFT);
 	unsigned long before = aeration_hold_blocks(AERATOR_BLOCK_FREE);
 
-	if (!aeration_pressure_restore(least, true, NULL)) {
+	if (!aeration_pressure_restore(least, true, NUMA_NO_NODE, NULL)) {
 		await_surrender();
-		aeration_pressure_restore(least, true, NULL);
+		aeration_pressure_restore(least, true, NUMA_NO_NODE, NULL);
 	}
 	*(unsigned long *)freed +=
 		(aeration_hold_blocks(AERATOR_BLOCK_FREE) -

@@ -2,6 +2,7 @@
 /*
  * Free memory as the page allocator sees it; see zones.h.
  */
+#include <linux/limits.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
@@ -38,6 +39,34 @@ static bool zone_serves(struct zone *zone)
 	return populated_zone(zone) && zone_managed_pages(zone) > kept;
 }
 
+static unsigned long node_free(int nid)
+{
+	unsigned long pages = 0;
+	int z;
+
+	for (z = 0; z <= HIGHEST_ZONE; z++) {
+		struct zone *zone = &NODE_DATA(nid)->node_zones[z];
+
+		if (zone_serves(zone))
+			pages += zone_free(zone);
+	}
+	return pages;
+}
+
+static unsigned long node_marks(int nid)
+{
+	unsigned long pages = 0;
+	int z;
+
+	for (z = 0; z <= HIGHEST_ZONE; z++) {
+		struct zone *zone = &NODE_DATA(nid)->node_zones[z];
+
+		if (zone_serves(zone))
+			pages += high_wmark_pages(zone);
+	}
+	return pages;
+}
+
 /**
  * aeration_zones_free - free memory that blocks can be made of
  *
@@ -47,15 +76,10 @@ static bool zone_serves(struct zone *zone)
 unsigned long aeration_zones_free(void)
 {
 	unsigned long pages = 0;
-	int nid, z;
+	int nid;
 
 	for_each_online_node(nid)
-		for (z = 0; z <= HIGHEST_ZONE; z++) {
-			struct zone *zone = &NODE_DATA(nid)->node_zones[z];
-
-			if (zone_serves(zone))
-				pages += zone_free(zone);
-		}
+		pages += node_free(nid);
 	return pages;
 }
 
@@ -68,46 +92,71 @@ unsigned long aeration_zones_free(void)
 unsigned long aeration_zones_marks(void)
 {
 	unsigned long pages = 0;
-	int nid, z;
+	int nid;
 
 	for_each_online_node(nid)
-		for (z = 0; z <= HIGHEST_ZONE; z++) {
-			struct zone *zone = &NODE_DATA(nid)->node_zones[z];
-
-			if (zone_serves(zone))
-				pages += high_wmark_pages(zone);
-		}
+		pages += node_marks(nid);
 	return pages;
 }
 
 /**
- * aeration_zones_short - is there a node that reclaim is not content with?
+ * aeration_zones_spare - how much a node has beyond what the kernel wants
+ * @nid: an online node
+ *
+ * Context: any.
+ * Return: pages; below 0 if it has less.
+ */
+long aeration_zones_spare(int nid)
+{
+	return (long)node_free(nid) - (long)node_marks(nid);
+}
+
+/**
+ * aeration_zones_richest - the node that can best do without some memory
+ *
+ * Context: any.
+ * Return: the node with the most to spare.
+ */
+int aeration_zones_richest(void)
+{
+	int nid, best = first_online_node;
+	long most = LONG_MIN;
+
+	for_each_online_node(nid) {
+		long spare = aeration_zones_spare(nid);
+
+		if (spare > most) {
+			most = spare;
+			best = nid;
+		}
+	}
+	return best;
+}
+
+/**
+ * aeration_zones_short - is reclaim not content with a node?
+ * @nid: an online node
  *
  * As for kswapd, one zone that has enough makes a node content. That all of them
  * had is no measure: blocks are taken from the highest zone first, until it has
  * no more than the kernel lets it have.
  *
  * Context: any.
- * Return: true if no zone of some node has as much free as the kernel wants.
+ * Return: true if no zone of the node has as much free as the kernel wants.
  */
-bool aeration_zones_short(void)
+bool aeration_zones_short(int nid)
 {
-	int nid, z;
+	bool any = false;
+	int z;
 
-	for_each_online_node(nid) {
-		bool content = false, any = false;
+	for (z = 0; z <= HIGHEST_ZONE; z++) {
+		struct zone *zone = &NODE_DATA(nid)->node_zones[z];
 
-		for (z = 0; z <= HIGHEST_ZONE; z++) {
-			struct zone *zone = &NODE_DATA(nid)->node_zones[z];
-
-			if (!zone_serves(zone))
-				continue;
-			any = true;
-			if (zone_free(zone) >= high_wmark_pages(zone))
-				content = true;
-		}
-		if (any && !content)
-			return true;
+		if (!zone_serves(zone))
+			continue;
+		if (zone_free(zone) >= high_wmark_pages(zone))
+			return false;
+		any = true;
 	}
-	return false;
+	return any;
 }

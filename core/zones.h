@@ -15,6 +15,8 @@
 
 unsigned long aeration_zones_free(void);
 unsigned long aeration_zones_marks(void);
-bool aeration_zones_short(void);
+long aeration_zones_spare(int nid);
+int aeration_zones_richest(void);
+bool aeration_zones_short(int nid);
 
 #endif /* _AERATION_ZONES_H */

@@ -198,7 +198,8 @@ struct compat_shrinker {
  * @batch: how many objects to ask for at a time
  *
  * Having them again costs no I/O, so the kernel is told to take half of them at
- * once (seeks of 0) and it is for @scan to give no more than is needed.
+ * once (seeks of 0) and it is for @scan to give no more than is needed. Both are
+ * called for each node.
  *
  * Context: process context; may sleep.
  * Return: 0 or a negative error with nothing registered.
@@ -213,10 +214,11 @@ static inline int compat_shrinker_start(struct compat_shrinker *s,
 		.count_objects = count,
 		.scan_objects = scan,
 		.batch = batch,
+		.flags = SHRINKER_NUMA_AWARE,
 	};
 	return register_shrinker(&s->own, "%s", name);
 #else
-	s->got = shrinker_alloc(0, "%s", name);
+	s->got = shrinker_alloc(SHRINKER_NUMA_AWARE, "%s", name);
 	if (!s->got)
 		return -ENOMEM;
 	s->got->count_objects = count;
