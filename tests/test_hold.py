@@ -95,6 +95,7 @@ def test_nodes(image, kernel):
                    f"size={NODE_MIB}M", "-numa",
                    f"node,nodeid={node},cpus={node},memdev=node{node}"]
     with Vm(kernel, f"nodes-{kernel}", mem_mib=NODES * NODE_MIB,
+            cpus=f"{NODES},sockets={NODES}",
             extra=memory) as vm:
         vm.run("modprobe aeration backend=loop window_ms=100 && "
                "modprobe aeration_loop durable=1 capacity=64")
