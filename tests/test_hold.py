@@ -124,5 +124,6 @@ def test_nodes(image, kernel):
                timeout=LONG)
         assert vm.run("awk '$1 == \"oom_kill\" { print $2 }' "
                       "/proc/vmstat").out.strip() == "0"
-        assert vm.read("/sys/kernel/debug/aeration_loop/touched").strip() == "0"
+        assert vm.run("cat /sys/kernel/debug/aeration_loop/touched"
+                      ).out.strip() == "0"
         guest.unload(vm)

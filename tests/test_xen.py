@@ -229,8 +229,8 @@ def test_toolstack(image, version, series):
         domu.burst(domain, 400)
 
         # On to a host that does not say what is behind a page.
-        domain.run("modprobe aeration_xen_faults blind=1000")
         held = domu.settled(domain, 200)
+        domain.run("modprobe aeration_xen_faults blind=1000")
         domain.migrate()
         assert domu.held_mib(domain) > held - 64
         domain.run("rmmod aeration_xen_faults")
