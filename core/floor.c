@@ -2,6 +2,7 @@
 /*
  * How much memory must be free while more of it is held; see floor.h.
  */
+#include <linux/math64.h>
 #include "floor.h"
 
 /* One part in this many of the mean cost is replaced by each restore. */
@@ -23,7 +24,7 @@ void aeration_floor_init(struct floor *f, u64 now_ms, unsigned long unused)
 {
 	unsigned int i;
 
-	f->newest = now_ms / FLOOR_SLOT_MS;
+	f->newest = div_u64(now_ms, FLOOR_SLOT_MS);
 	for (i = 0; i < FLOOR_SLOTS; i++)
 		f->grown[i] = 0;
 	f->unused = unused;
@@ -41,7 +42,7 @@ void aeration_floor_init(struct floor *f, u64 now_ms, unsigned long unused)
  */
 void aeration_floor_sample(struct floor *f, u64 now_ms, unsigned long unused)
 {
-	u64 slot = now_ms / FLOOR_SLOT_MS;
+	u64 slot = div_u64(now_ms, FLOOR_SLOT_MS);
 	u64 i, passed = slot > f->newest ? slot - f->newest : 0;
 
 	if (passed > FLOOR_SLOTS)
@@ -63,7 +64,7 @@ void aeration_floor_sample(struct floor *f, u64 now_ms, unsigned long unused)
  */
 void aeration_floor_restored(struct floor *f, unsigned long pages, u64 ns)
 {
-	u64 cost = ns / pages;
+	u64 cost = div64_ul(ns, pages);
 
 	if (cost > COST_MAX_NS)
 		cost = COST_MAX_NS;
@@ -97,6 +98,6 @@ unsigned long aeration_floor_pages(const struct floor *f)
 	if (restore_ns >= SPAN_NS)
 		return 2 * grown;
 	/* In ms on both sides, so that the product does not overflow. */
-	return grown + (unsigned long)(restore_ns / 1000000) * grown /
+	return grown + (unsigned long)div_u64(restore_ns, 1000000) * grown /
 		       (FLOOR_SLOTS * FLOOR_SLOT_MS);
 }

@@ -123,12 +123,16 @@ static bool report_decide(unsigned long surplus)
 	return surplus && (pass_is_running() || grant(surplus));
 }
 
-/* What the mm left of a grant does not outlive the surplus. */
+/*
+ * What the mm left of a grant does not outlive the surplus, of which a part is
+ * reported already.
+ */
 static void report_sampled(unsigned long surplus)
 {
 	if (!aeration_reporter.flushing)
-		aeration_reporter.budget = min(aeration_reporter.budget,
-					       surplus);
+		aeration_reporter.budget =
+			aeration_pacer_budget(surplus, aeration_watch.pacer.out,
+					      aeration_reporter.budget);
 }
 
 static void report_quiet(void)

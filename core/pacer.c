@@ -2,16 +2,19 @@
 /*
  * Report only memory that stayed free for a whole window.
  *
- * The lowest free memory of each of PACER_SLOTS slots is kept, so that the
- * minimum over a window costs a fixed amount of memory and time. A slot leaves
- * the window as a whole: the window in force is never shorter than asked for,
- * and longer by at most one slot.
+ * The lowest free memory of each slot is kept, so that the minimum over a window
+ * costs a fixed amount of memory and time. A window has PACER_SLOTS slots, or as
+ * many as it has milliseconds. Its length need not be a multiple of that: slots
+ * are then of uneven length, by a millisecond. A slot leaves the window as a
+ * whole: the window in force is never shorter than asked for, and longer by less
+ * than one slot.
  *
  * Memory that is taken back soon after it was told is regretted: keeping it
  * would have been cheaper. The window in force is then doubled, up to a limit,
  * and halved again when nothing was regretted for some windows. What was told
  * lately is kept slot by slot, like the minimum. docs/pacing.md says why.
  */
+#include <linux/math64.h>
 #include "pacer.h"
 
 #define PACER_RING	(PACER_SLOTS + 1)
@@ -26,14 +29,67 @@ static unsigned long smaller(unsigned long a, unsigned long b)
 	return a < b ? a : b;
 }
 
+/* A sum that stays at the largest number there is instead of wrapping. */
+static unsigned long sum(unsigned long a, unsigned long b)
+{
+	return a + b < a ? ~0UL : a + b;
+}
+
+/* Slots that a window of this length is divided into, at least 1. */
+static u32 slots_of(u32 window_ms)
+{
+	if (!window_ms)
+		return 1;
+	return window_ms < PACER_SLOTS ? window_ms : PACER_SLOTS;
+}
+
+/* Number of the slot that a time is in. */
+static u64 slot_at(u32 window_ms, u64 ms)
+{
+	return div_u64(ms * slots_of(window_ms), window_ms ? window_ms : 1);
+}
+
+/* The first millisecond of a slot. */
+static u64 slot_start(u32 window_ms, u64 slot)
+{
+	u32 slots = slots_of(window_ms);
+
+	return div_u64(slot * (window_ms ? window_ms : 1) + slots - 1, slots);
+}
+
+/* Length of the longest slot, ms. */
+static u32 slot_ms(u32 window_ms)
+{
+	return window_ms ? (window_ms - 1) / slots_of(window_ms) + 1 : 1;
+}
+
+/* Where a slot is in the ring. */
+static unsigned int at(u64 slot)
+{
+	u32 rest;
+
+	div_u64_rem(slot, PACER_RING, &rest);
+	return rest;
+}
+
+/* How many slots, the newest first, make up the window in force. */
+static u64 slots_seen(const struct pacer *p)
+{
+	u64 slots = slots_of(aeration_pacer_window_ms(p)) + 1;
+
+	return slots <= p->newest ? slots : p->newest + 1;
+}
+
 /**
  * aeration_pacer_init - start a window that knows nothing yet
  * @p: the pacer
  * @now_ms: the time, ms, on any clock that does not run backwards
- * @window_ms: length of the window, ms, 0 to PACER_WINDOW_MAX_MS; 0 makes all
- *	free memory above the reserve surplus at once, and never backs off
- * @limit_ms: how long the window may become by backing off, ms, 0 to
- *	PACER_WINDOW_MAX_MS; no more than @window_ms: it never backs off
+ * @window_ms: length of the window, ms, 0 to PACER_WINDOW_MAX_MS, which is what
+ *	more counts as; 0 makes all free memory above the reserve surplus at once,
+ *	and never backs off
+ * @limit_ms: how long the window may become by backing off, ms, likewise; it is
+ *	doubled for as long as it stays within. Less than twice @window_ms: it
+ *	never backs off
  * @reserve: free pages that are never surplus
  * @step: pages by which free memory must move to count as changed
  *
@@ -46,16 +102,17 @@ void aeration_pacer_init(struct pacer *p, u64 now_ms, u32 window_ms,
 {
 	unsigned int i;
 
-	p->window_ms = window_ms;
-	p->limit_ms = limit_ms;
+	if (now_ms > PACER_TIME_MAX_MS)
+		now_ms = PACER_TIME_MAX_MS;
+	p->window_ms = smaller(window_ms, PACER_WINDOW_MAX_MS);
+	p->limit_ms = smaller(limit_ms, PACER_WINDOW_MAX_MS);
 	p->doubled = 0;
+	p->now_ms = now_ms;
 	p->calm_since = now_ms;
 	p->reserve = reserve;
 	p->step = step;
-	p->slot_ms = (window_ms + PACER_SLOTS - 1) / PACER_SLOTS;
-	if (!p->slot_ms)
-		p->slot_ms = 1;
-	p->newest = now_ms / p->slot_ms;
+	p->newest = slot_at(p->window_ms, now_ms);
+	p->fresh = p->newest;
 	for (i = 0; i < PACER_RING; i++) {
 		p->low[i] = 0;
 		p->told[i] = 0;
@@ -80,172 +137,183 @@ void aeration_pacer_set_reserve(struct pacer *p, unsigned long reserve)
 }
 
 /*
- * Start the slots after the newest one, up to @slot. Nobody looked since the
- * last sample, in the early part of @slot either: the lower of the samples on
- * either side stands for them.
+ * Start the slots after the newest one, up to the one of this time. Nobody
+ * looked since the last sample, in the early part of that slot either: the lower
+ * of the samples on either side stands for them.
  */
-static void advance(struct pacer *p, u64 slot, unsigned long free)
+static void advance(struct pacer *p, u64 now_ms, unsigned long free)
 {
 	unsigned long unseen = smaller(p->free, free);
-	u64 started = slot - p->newest;
-	u64 i;
+	u64 slot, started, i;
 
+	if (now_ms > PACER_TIME_MAX_MS)
+		now_ms = PACER_TIME_MAX_MS;
+	if (now_ms < p->now_ms)
+		now_ms = p->now_ms;
+	slot = slot_at(aeration_pacer_window_ms(p), now_ms);
+	started = slot - p->newest;
 	if (started > PACER_RING)
 		started = PACER_RING;
 	for (i = 0; i < started; i++) {
-		p->low[(slot - i) % PACER_RING] = unseen;
-		p->told[(slot - i) % PACER_RING] = 0;
+		p->low[at(slot - i)] = unseen;
+		p->told[at(slot - i)] = 0;
 	}
 	p->newest = slot;
-}
-
-/* Is a slot, by number, in the ring, and not one that is yet to come? */
-static bool known(const struct pacer *p, u64 slot)
-{
-	return slot <= p->newest && p->newest - slot < PACER_RING;
+	p->now_ms = now_ms;
 }
 
 /*
- * Two slots become one. What was before the oldest slot is not known: nothing
- * is surplus before the longer window has passed.
+ * Lowest free memory from one time to another, both included. What was before
+ * the oldest slot is not known and counts as nothing.
  */
-static void double_window(struct pacer *p)
+static unsigned long lowest(const struct pacer *p, u64 from_ms, u64 to_ms)
+{
+	u64 slot = slot_at(aeration_pacer_window_ms(p), from_ms);
+	u64 last = slot_at(aeration_pacer_window_ms(p), to_ms);
+	unsigned long low = p->free;
+
+	if (last > p->newest)
+		last = p->newest;
+	if (slot + PACER_RING <= p->newest)
+		return 0;
+	for (; slot <= last; slot++)
+		low = smaller(low, p->low[at(slot)]);
+	return low;
+}
+
+/*
+ * Sort what is known into the slots of a window of another length. Where a slot
+ * is divided, its lowest stands for all parts, so nothing becomes surplus too
+ * early; what was told in it counts as told at its beginning.
+ */
+static void resize(struct pacer *p, unsigned int doubled)
 {
 	struct pacer was = *p;
-	u64 i, n;
+	u32 old = aeration_pacer_window_ms(p), new;
+	u64 i;
 
-	p->slot_ms *= 2;
-	p->newest /= 2;
-	p->doubled++;
-	for (i = 0; i < PACER_RING; i++)
+	p->doubled = doubled;
+	new = aeration_pacer_window_ms(p);
+	p->newest = slot_at(new, p->now_ms);
+	for (i = 0; i < PACER_RING; i++) {
+		u64 slot = p->newest - i;
+
 		p->told[i] = 0;
-	for (i = 0; i < PACER_RING && i <= p->newest; i++) {
-		unsigned long *low = &p->low[(p->newest - i) % PACER_RING];
-		unsigned long *told = &p->told[(p->newest - i) % PACER_RING];
+		if (i <= p->newest)
+			p->low[at(slot)] = lowest(&was, slot_start(new, slot),
+						  slot_start(new, slot + 1) - 1);
+	}
+	for (i = 0; i < PACER_RING && i <= was.newest; i++) {
+		u64 slot = slot_at(new, slot_start(old, was.newest - i));
 
-		*low = p->free;
-		for (n = 2 * (p->newest - i); n <= 2 * (p->newest - i) + 1; n++) {
-			if (known(&was, n)) {
-				*low = smaller(*low, was.low[n % PACER_RING]);
-				*told += was.told[n % PACER_RING];
-			} else if (n < was.newest) {
-				*low = 0;
-			}
-		}
+		if (slot + PACER_RING > p->newest)
+			p->told[at(slot)] = sum(p->told[at(slot)],
+						was.told[at(was.newest - i)]);
 	}
 }
 
-/* One slot becomes two. Which of them it was told in is not known: the first. */
-static void halve_window(struct pacer *p, u64 now_ms)
+/*
+ * Too much of what was told lately was taken back. That is judged once: a guest
+ * that takes more of the same does not show that the longer window is too short.
+ */
+static void be_sorry(struct pacer *p)
 {
-	struct pacer was = *p;
-	u64 i;
-
-	p->slot_ms /= 2;
-	p->newest = 2 * was.newest + (now_ms / p->slot_ms > 2 * was.newest);
-	p->doubled--;
-	for (i = 0; i < PACER_RING && i <= p->newest; i++) {
-		u64 n = p->newest - i;
-
-		p->low[n % PACER_RING] = was.low[n / 2 % PACER_RING];
-		p->told[n % PACER_RING] =
-			n % 2 ? 0 : was.told[n / 2 % PACER_RING];
-	}
+	if (p->window_ms && 2 * aeration_pacer_window_ms(p) <= p->limit_ms)
+		resize(p, p->doubled + 1);
+	p->fresh = p->newest + 1;
+	p->sorry = 0;
+	p->calm_since = p->now_ms;
 }
 
 /*
  * The guest took back what it had told the hypervisor. It is not known which:
- * the latest is assumed, and that is regretted if it is in the ring. A guest may
- * take what it needs bit by bit, so what is regretted within a window counts
+ * the latest is assumed, and that is regretted if it is in the window. A guest
+ * may take what it needs bit by bit, so what is regretted within a window counts
  * together.
  */
-static void take_back(struct pacer *p, u64 now_ms, unsigned long pages)
+static void take_back(struct pacer *p, unsigned long pages)
 {
-	unsigned long lately, regret = 0;
-	unsigned int i;
+	u64 i, slots = slots_seen(p);
+	unsigned long lately;
 
-	if (now_ms < p->sorry_since ||
-	    now_ms - p->sorry_since > aeration_pacer_window_ms(p)) {
+	if (p->now_ms - p->sorry_since > aeration_pacer_window_ms(p)) {
 		p->sorry = 0;
-		p->sorry_since = now_ms;
+		p->sorry_since = p->now_ms;
 	}
 	lately = p->sorry;
-	for (i = 0; i < PACER_RING && i <= p->newest; i++) {
-		unsigned long *told = &p->told[(p->newest - i) % PACER_RING];
-		unsigned long part = smaller(*told, pages - regret);
+	for (i = 0; i < slots; i++) {
+		unsigned long *told = &p->told[at(p->newest - i)];
+		unsigned long part = smaller(*told, pages);
 
-		lately += *told;
+		if (p->newest - i >= p->fresh) {
+			lately = sum(lately, *told);
+			p->sorry = sum(p->sorry, part);
+		}
+		p->regretted += part;
 		*told -= part;
-		regret += part;
+		pages -= part;
 	}
-	p->regretted += regret;
-	p->sorry += regret;
-	if (!regret || p->sorry < lately / PACER_REGRET_SHARE ||
-	    p->sorry < p->step)
-		return;
-	p->sorry = 0;
-	p->calm_since = now_ms;
-	if (p->window_ms && 2 * (u64)aeration_pacer_window_ms(p) <= p->limit_ms)
-		double_window(p);
+	if (p->sorry && p->sorry >= p->step &&
+	    p->sorry >= lately / PACER_REGRET_SHARE)
+		be_sorry(p);
 }
 
-static void calm_down(struct pacer *p, u64 now_ms)
+static void calm_down(struct pacer *p)
 {
-	while (p->doubled && now_ms >= p->calm_since &&
-	       now_ms - p->calm_since >=
-	       (u64)PACER_CALM_WINDOWS * aeration_pacer_window_ms(p)) {
-		p->calm_since += (u64)PACER_CALM_WINDOWS * aeration_pacer_window_ms(p);
-		halve_window(p, now_ms);
+	u64 calm_ms = (u64)PACER_CALM_WINDOWS * aeration_pacer_window_ms(p);
+
+	while (p->doubled && p->now_ms - p->calm_since >= calm_ms) {
+		p->calm_since += calm_ms;
+		resize(p, p->doubled - 1);
+		calm_ms /= 2;
 	}
 }
 
 /**
  * aeration_pacer_sample - take note of how much is free
  * @p: the pacer
- * @now_ms: the time, ms; one before the last sample's counts as the same
+ * @now_ms: the time, ms; one before the last call's counts as the same
  * @free: free pages, those in flight to the hypervisor included
  */
 void aeration_pacer_sample(struct pacer *p, u64 now_ms, unsigned long free)
 {
-	u64 slot = now_ms / p->slot_ms;
+	unsigned long *low;
 
-	if (slot > p->newest)
-		advance(p, slot, free);
-	else
-		p->low[p->newest % PACER_RING] =
-			smaller(p->low[p->newest % PACER_RING], free);
+	advance(p, now_ms, free);
+	low = &p->low[at(p->newest)];
+	*low = smaller(*low, free);
 	p->free = free;
 
 	if (free < p->out)
 		aeration_pacer_taken(p, now_ms, p->out - free);
-	calm_down(p, now_ms);
+	calm_down(p);
 
 	if (aeration_pacer_moved(p, free)) {
 		p->level = free;
-		p->level_since = now_ms;
+		p->level_since = p->now_ms;
 	}
 }
 
 /**
  * aeration_pacer_told - take note of what was told to the hypervisor
  * @p: the pacer
- * @now_ms: the time, ms; one before the last sample's counts as the same
+ * @now_ms: the time, ms; one before the last call's counts as the same
  * @pages: pages told; they count as free
  */
 void aeration_pacer_told(struct pacer *p, u64 now_ms, unsigned long pages)
 {
-	u64 slot = now_ms / p->slot_ms;
+	unsigned long *told;
 
-	if (slot > p->newest)
-		advance(p, slot, p->free);
-	p->told[p->newest % PACER_RING] += pages;
-	p->out += pages;
+	advance(p, now_ms, p->free);
+	told = &p->told[at(p->newest)];
+	*told = sum(*told, pages);
+	p->out = sum(p->out, pages);
 }
 
 /**
  * aeration_pacer_taken - take note of what the guest took back
  * @p: the pacer
- * @now_ms: the time, ms
+ * @now_ms: the time, ms; one before the last call's counts as the same
  * @pages: pages that had been told to the hypervisor
  *
  * For a caller that knows. What aeration_pacer_sample() can tell it notes by itself:
@@ -254,9 +322,10 @@ void aeration_pacer_told(struct pacer *p, u64 now_ms, unsigned long pages)
  */
 void aeration_pacer_taken(struct pacer *p, u64 now_ms, unsigned long pages)
 {
+	advance(p, now_ms, p->free);
 	pages = smaller(pages, p->out);
 	p->out -= pages;
-	take_back(p, now_ms, pages);
+	take_back(p, pages);
 }
 
 /**
@@ -291,11 +360,11 @@ u32 aeration_pacer_window_ms(const struct pacer *p)
 unsigned long aeration_pacer_surplus(const struct pacer *p)
 {
 	unsigned long low = p->free;
-	unsigned int i;
+	u64 i, slots = slots_seen(p);
 
 	if (p->window_ms)
-		for (i = 0; i < PACER_RING; i++)
-			low = smaller(low, p->low[i]);
+		for (i = 0; i < slots; i++)
+			low = smaller(low, p->low[at(p->newest - i)]);
 	return less_reserve(p, low);
 }
 
@@ -348,11 +417,13 @@ bool aeration_pacer_moved(const struct pacer *p, unsigned long free)
  */
 u32 aeration_pacer_period_ms(const struct pacer *p)
 {
-	if (p->slot_ms < PACER_PERIOD_MIN_MS)
+	u32 slot = slot_ms(aeration_pacer_window_ms(p));
+
+	if (slot < PACER_PERIOD_MIN_MS)
 		return PACER_PERIOD_MIN_MS;
-	if (p->slot_ms > PACER_PERIOD_MAX_MS)
+	if (slot > PACER_PERIOD_MAX_MS)
 		return PACER_PERIOD_MAX_MS;
-	return p->slot_ms;
+	return slot;
 }
 
 /**

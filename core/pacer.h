@@ -24,6 +24,9 @@
 /* Longest window, and longest that it may back off to, ms. */
 #define PACER_WINDOW_MAX_MS	60000
 
+/* Times beyond this count as this, so that no product overflows; ms. */
+#define PACER_TIME_MAX_MS	(~0ULL >> 17)
+
 /* After so many windows without regret, the window in force is halved. */
 #define PACER_CALM_WINDOWS	8
 
@@ -36,11 +39,13 @@
  *	for
  * @limit_ms: the window in force does not back off beyond this, ms
  * @doubled: how many times the window in force is doubled
- * @calm_since: time of the last regret, or of the last halving since, ms
+ * @now_ms: the latest time that any call was told, ms
+ * @calm_since: time of the last verdict of regret, or of the last halving since,
+ *	ms
  * @reserve: free pages that are never surplus
  * @step: pages by which free memory must move to count as changed
- * @slot_ms: width of one slot, ms; doubled with the window
- * @newest: number of the newest slot, in slots since time zero
+ * @newest: number of the slot that @now_ms is in, in slots since time zero
+ * @fresh: number of the first slot of which what was told is yet to be judged
  * @low: lowest free pages seen in each slot, by slot number modulo the size;
  *	one more than PACER_SLOTS, because the newest is still being filled
  * @told: pages told to the hypervisor in each slot and not taken back since,
@@ -48,7 +53,7 @@
  * @out: pages told to the hypervisor that the guest has not taken back, as far
  *	as is known
  * @regretted: pages taken back within a window of being told, ever
- * @sorry: such pages since @sorry_since
+ * @sorry: such pages since @sorry_since that are yet to be judged
  * @sorry_since: time, ms; a window ago at most
  * @free: free pages at the last sample
  * @level: free pages when they last moved by @step
@@ -58,11 +63,12 @@ struct pacer {
 	u32 window_ms;
 	u32 limit_ms;
 	unsigned int doubled;
+	u64 now_ms;
 	u64 calm_since;
 	unsigned long reserve;
 	unsigned long step;
-	u32 slot_ms;
 	u64 newest;
+	u64 fresh;
 	unsigned long low[PACER_SLOTS + 1];
 	unsigned long told[PACER_SLOTS + 1];
 	unsigned long out;

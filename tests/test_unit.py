@@ -28,6 +28,19 @@ def test_unit(name):
     assert not done.returncode
 
 
+@pytest.mark.parametrize("name", ["pacer", "floor"])
+def test_divisions_for_32_bits(name, tmp_path):
+    """On 32 bits a 64-bit division is a call that a kernel does not have."""
+    out = tmp_path / "object.o"
+    subprocess.run(["cc", "-m32", "-O2", "-ffreestanding", "-fno-pic", "-c",
+                    "-DSHIM_EXTERN_DIV64", "-I", UNIT / "shim", "-o", out,
+                    cache.REPO / "core" / f"{name}.c"],
+                   check=True, timeout=TIMEOUT)
+    wanted = subprocess.run(["nm", "-u", out], capture_output=True, text=True,
+                            check=True, timeout=TIMEOUT).stdout.split()
+    assert set(wanted) <= {"U", "div_u64", "div_u64_rem", "div64_ul"}
+
+
 def test_ktap_reader_sees_failures():
     """The reader itself: a failure, an early end and nothing at all."""
     assert not ktap.failures("ok 1 a\nok 2 b\n1..2\n")

@@ -9,6 +9,13 @@
 #define ROUNDS	300
 #define SAMPLES	2000
 
+/* What a window may be too long by: a sixteenth of it, 1 ms at least. */
+static u32 slot_of(u32 window)
+{
+	return window > PACER_SLOTS ?
+	       (window + PACER_SLOTS - 1) / PACER_SLOTS : 1;
+}
+
 static void nothing_before_a_whole_window(void)
 {
 	struct pacer p;
@@ -21,7 +28,7 @@ static void nothing_before_a_whole_window(void)
 			first = t;
 	}
 	EXPECT(first >= 5000 + W);
-	EXPECT(first <= 5000 + W + 2 * W / PACER_SLOTS + 2);
+	EXPECT(first <= 5000 + W + slot_of(W) + aeration_pacer_period_ms(&p));
 	EXPECT_EQ(aeration_pacer_surplus(&p), 100000);
 }
 
@@ -170,7 +177,8 @@ static void periods_have_bounds(void)
 		aeration_pacer_init(&p, 0, window, 0, 0, STEP);
 		EXPECT(aeration_pacer_period_ms(&p) >= PACER_PERIOD_MIN_MS);
 		EXPECT(aeration_pacer_period_ms(&p) <= PACER_PERIOD_MAX_MS);
-		EXPECT(p.slot_ms * PACER_SLOTS >= window);
+		EXPECT(aeration_pacer_period_ms(&p) == PACER_PERIOD_MIN_MS ||
+		       aeration_pacer_period_ms(&p) <= slot_of(window));
 	}
 }
 
@@ -181,6 +189,28 @@ static u64 rest(struct pacer *p, u64 now, u64 ms, unsigned long free)
 
 	for (; now < end; now += aeration_pacer_period_ms(p))
 		aeration_pacer_sample(p, now, free);
+	return now;
+}
+
+/*
+ * Double the window in force so many times, as far as the limit allows, and wait
+ * until nothing of that is in the window any more. Return: the time.
+ */
+static u64 back_off(struct pacer *p, u64 now, unsigned int times,
+		    unsigned long free)
+{
+	unsigned int i;
+
+	for (i = 0; i < times; i++) {
+		now += 2 * (u64)aeration_pacer_window_ms(p) + 2;
+		aeration_pacer_sample(p, now, free);
+		aeration_pacer_told(p, now, free);
+		aeration_pacer_taken(p, now, free);
+	}
+	for (i = 0; i < 3; i++) {
+		now += aeration_pacer_window_ms(p) + 1;
+		aeration_pacer_sample(p, now, free);
+	}
 	return now;
 }
 
@@ -226,17 +256,24 @@ static void the_window_has_a_limit_and_comes_back(void)
 		aeration_pacer_taken(&p, t + 10, 200000);
 	}
 	EXPECT_EQ(aeration_pacer_window_ms(&p), 16 * W);
-	EXPECT_EQ(p.slot_ms, 16 * 63);
 	/* Eight windows of each length without regret. */
 	t = rest(&p, t, 8 * 16 * W - W, 200000);
 	EXPECT_EQ(aeration_pacer_window_ms(&p), 16 * W);
 	t = rest(&p, t, 3 * W, 200000);
 	EXPECT_EQ(aeration_pacer_window_ms(&p), 8 * W);
 	EXPECT_EQ(aeration_pacer_surplus(&p), 200000);
-	/* However long nobody looked. */
-	aeration_pacer_sample(&p, t + 1000 * W, 200000);
+	t = rest(&p, t, 8 * (8 + 4 + 2) * W - 2 * W, 200000);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), 2 * W);
+	t = rest(&p, t, 2 * W, 200000);
 	EXPECT_EQ(aeration_pacer_window_ms(&p), W);
-	EXPECT_EQ(p.slot_ms, 63);
+	/* However long nobody looked. */
+	t = back_off(&p, t, 4, 200000);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), 16 * W);
+	p.calm_since = t;
+	aeration_pacer_sample(&p, t + 8 * (16 + 8 + 4 + 2) * W - 1, 200000);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), 2 * W);
+	aeration_pacer_sample(&p, t + 8 * (16 + 8 + 4 + 2) * W, 200000);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), W);
 }
 
 static void what_was_told_long_ago_is_not_regretted(void)
@@ -326,6 +363,162 @@ static void a_window_of_nothing_never_backs_off(void)
 	EXPECT_EQ(aeration_pacer_surplus(&p), 2000000);
 }
 
+/* What was seen to be free at @now is surplus a window later, and not before. */
+static void check_length(struct pacer p, u64 now, u32 window)
+{
+	EXPECT_EQ(aeration_pacer_window_ms(&p), window);
+	aeration_pacer_sample(&p, now, 200000);
+	EXPECT_EQ(aeration_pacer_surplus(&p), 200000);
+	aeration_pacer_sample(&p, now + 1, 10);
+	aeration_pacer_sample(&p, now + 2, 200000);
+	aeration_pacer_sample(&p, now + 2 + window - 1, 200000);
+	EXPECT_EQ(aeration_pacer_surplus(&p), 10);
+	aeration_pacer_sample(&p, now + 2 + window + slot_of(window), 200000);
+	EXPECT_EQ(aeration_pacer_surplus(&p), 200000);
+}
+
+/* Every window there is, each as often doubled as it may be. */
+static void windows_are_as_long_as_asked_for(void)
+{
+	u32 window;
+
+	for (window = 1; window <= PACER_WINDOW_MAX_MS; window++) {
+		unsigned int doubled;
+
+		for (doubled = 0; window << doubled <= PACER_WINDOW_MAX_MS;
+		     doubled++) {
+			u64 now = ktap_random() % 1000000;
+			struct pacer p;
+
+			aeration_pacer_init(&p, now, window,
+					    PACER_WINDOW_MAX_MS, 0, STEP);
+			now = back_off(&p, now, doubled, 200000);
+			check_length(p, now, window << doubled);
+			/* One more is one too many, or not. */
+			check_length(p, now + ktap_random() % window,
+				     window << doubled);
+		}
+	}
+}
+
+/* And as long when they have come back, whichever way. */
+static void windows_come_back_as_they_were(void)
+{
+	u32 window;
+
+	for (window = 1; window <= PACER_WINDOW_MAX_MS; window += 7) {
+		u64 now = ktap_random() % 1000000, calm;
+		struct pacer p;
+
+		aeration_pacer_init(&p, now, window, PACER_WINDOW_MAX_MS, 0,
+				    STEP);
+		now = back_off(&p, now, 1 + ktap_random() % 16, 200000);
+		calm = (PACER_CALM_WINDOWS + 1) *
+		       (u64)aeration_pacer_window_ms(&p);
+		for (; p.doubled; now += calm / 64 + 1)
+			aeration_pacer_sample(&p, now, 200000);
+		now += 2 * window;
+		aeration_pacer_sample(&p, now, 200000);
+		check_length(p, now + 2 * window, window);
+	}
+}
+
+/* However little of the longer window is over. */
+static void a_longer_window_knows_nothing_of_before(void)
+{
+	struct pacer p;
+	u64 t;
+
+	aeration_pacer_init(&p, 0, W, 2 * W, 0, STEP);
+	t = rest(&p, 0, 10 * W, 200000);
+	aeration_pacer_told(&p, t, 200000);
+	aeration_pacer_taken(&p, t, 100000);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), 2 * W);
+	aeration_pacer_sample(&p, t + W / 2, 200000);
+	EXPECT_EQ(aeration_pacer_surplus(&p), 0);
+	aeration_pacer_sample(&p, t + 2 * W, 200000);
+	EXPECT_EQ(aeration_pacer_surplus(&p), 200000);
+}
+
+/* A guest that takes its time is one guest. */
+static void a_slow_episode_doubles_once(void)
+{
+	struct pacer p;
+	u64 t, end;
+
+	aeration_pacer_init(&p, 0, W, 30 * W, 0, STEP);
+	t = rest(&p, 0, 2 * W, 400000);
+	aeration_pacer_told(&p, t, 400000);
+	for (end = t + 4 * W; t < end; t += 20)
+		aeration_pacer_taken(&p, t, 2000);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), 2 * W);
+	EXPECT_EQ(p.out, 0);
+	EXPECT(p.regretted > 200000);
+	/* What is told from then on is another matter. */
+	t = rest(&p, t, 3 * W, 400000);
+	aeration_pacer_told(&p, t, 400000);
+	aeration_pacer_taken(&p, t + 20, 100000);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), 4 * W);
+	aeration_pacer_taken(&p, t + 40, 100000);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), 4 * W);
+}
+
+/* Nobody sampled since it was told: a settled guest. */
+static void a_guest_that_rested_regrets_nothing(void)
+{
+	struct pacer p;
+	u64 t;
+
+	aeration_pacer_init(&p, 0, W, 30 * W, 0, STEP);
+	t = rest(&p, 0, 2 * W, 200000);
+	aeration_pacer_told(&p, t, 200000);
+	aeration_pacer_taken(&p, t + 600 * W, 200000);
+	EXPECT_EQ(p.regretted, 0);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), W);
+}
+
+/* More is told and taken than any number has room for. */
+static void sums_do_not_wrap(void)
+{
+	unsigned long half = ~0UL / 2 + 9;
+	u32 apart;
+
+	/* Within a slot, and in several. */
+	for (apart = 0; apart <= 100; apart += 100) {
+		struct pacer p;
+
+		aeration_pacer_init(&p, 0, W, 30 * W, 0, STEP);
+		aeration_pacer_sample(&p, 10, ~0UL);
+		aeration_pacer_told(&p, 10, half);
+		aeration_pacer_told(&p, 10 + apart, half);
+		EXPECT_EQ(p.out, ~0UL);
+		aeration_pacer_taken(&p, 300, STEP);
+		EXPECT_EQ(aeration_pacer_window_ms(&p), W);
+		aeration_pacer_taken(&p, 310, ~0UL);
+		EXPECT_EQ(p.out, 0);
+		EXPECT_EQ(aeration_pacer_window_ms(&p), 2 * W);
+	}
+}
+
+/* What nobody should ask for is no reason to fail. */
+static void no_value_is_too_large(void)
+{
+	struct pacer p;
+	int i;
+
+	aeration_pacer_init(&p, ~0ULL, ~0U, ~0U, ~0UL, ~0UL);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), PACER_WINDOW_MAX_MS);
+	aeration_pacer_init(&p, 0, 40000, ~0U, 0, 0);
+	for (i = 0; i < 100; i++) {
+		u64 now = i * (~0ULL / 99);
+
+		aeration_pacer_sample(&p, now, ~0UL);
+		aeration_pacer_told(&p, now, ~0UL);
+		aeration_pacer_taken(&p, now, ~0UL);
+		EXPECT_EQ(aeration_pacer_window_ms(&p), 40000);
+	}
+}
+
 /* The lowest sample of the last @window ms, and the one in force before it. */
 static unsigned long lowest(const u64 *t, const unsigned long *free, int last,
 			    u64 window)
@@ -367,7 +560,7 @@ static void random_traces(void)
 			       lowest(t, free, i, window));
 			EXPECT(aeration_pacer_surplus(&p) >=
 			       lowest(t, free, i,
-				      (PACER_SLOTS + 2) * p.slot_ms));
+				      window + slot_of(window)));
 		}
 	}
 }
@@ -440,6 +633,13 @@ int main(void)
 	RUN(regret_adds_up_within_a_window);
 	RUN(little_regret_changes_nothing);
 	RUN(a_window_of_nothing_never_backs_off);
+	RUN(windows_are_as_long_as_asked_for);
+	RUN(windows_come_back_as_they_were);
+	RUN(a_longer_window_knows_nothing_of_before);
+	RUN(a_slow_episode_doubles_once);
+	RUN(a_guest_that_rested_regrets_nothing);
+	RUN(sums_do_not_wrap);
+	RUN(no_value_is_too_large);
 	RUN(random_traces);
 	RUN(random_regret);
 	return ktap_end();
