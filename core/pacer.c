@@ -72,12 +72,12 @@ static unsigned int at(u64 slot)
 	return rest;
 }
 
-/* How many slots, the newest first, make up the window in force. */
-static u64 slots_seen(const struct pacer *p)
+/* How many slots, the newest first, have the last @ms milliseconds in them. */
+static u64 slots_within(const struct pacer *p, u32 ms)
 {
-	u64 slots = slots_of(aeration_pacer_window_ms(p)) + 1;
+	u64 from = p->now_ms > ms ? p->now_ms - ms : 0;
 
-	return slots <= p->newest ? slots : p->newest + 1;
+	return p->newest - slot_at(aeration_pacer_window_ms(p), from) + 1;
 }
 
 /**
@@ -227,13 +227,14 @@ static void be_sorry(struct pacer *p)
 
 /*
  * The guest took back what it had told the hypervisor. It is not known which:
- * the latest is assumed, and that is regretted if it is in the window. A guest
- * may take what it needs bit by bit, so what is regretted within a window counts
- * together.
+ * the latest is assumed. It is regretted if it was told no longer ago than the
+ * window that was asked for, whatever is in force: to keep it for that time costs
+ * as much as to have it again, see docs/pacing.md. A guest may take what it needs
+ * bit by bit, so what is regretted within a window counts together.
  */
 static void take_back(struct pacer *p, unsigned long pages)
 {
-	u64 i, slots = slots_seen(p);
+	u64 i, slots = slots_within(p, p->window_ms);
 	unsigned long lately;
 
 	if (p->now_ms - p->sorry_since > aeration_pacer_window_ms(p)) {
@@ -360,7 +361,7 @@ u32 aeration_pacer_window_ms(const struct pacer *p)
 unsigned long aeration_pacer_surplus(const struct pacer *p)
 {
 	unsigned long low = p->free;
-	u64 i, slots = slots_seen(p);
+	u64 i, slots = slots_within(p, aeration_pacer_window_ms(p));
 
 	if (p->window_ms)
 		for (i = 0; i < slots; i++)

@@ -52,7 +52,7 @@
  *	numbered like @low
  * @out: pages told to the hypervisor that the guest has not taken back, as far
  *	as is known
- * @regretted: pages taken back within a window of being told, ever
+ * @regretted: pages taken back within @window_ms of being told, ever
  * @sorry: such pages since @sorry_since that are yet to be judged
  * @sorry_since: time, ms; a window ago at most
  * @free: free pages at the last sample
