@@ -414,11 +414,14 @@ bool aeration_pacer_moved(const struct pacer *p, unsigned long free)
  * aeration_pacer_period_ms - how often to sample while free memory changes
  * @p: the pacer
  *
+ * Does not get longer with the window in force: memory that is used for a short
+ * time must not be overlooked just where that happens.
+ *
  * Return: time between two samples, ms.
  */
 u32 aeration_pacer_period_ms(const struct pacer *p)
 {
-	u32 slot = slot_ms(aeration_pacer_window_ms(p));
+	u32 slot = slot_ms(p->window_ms);
 
 	if (slot < PACER_PERIOD_MIN_MS)
 		return PACER_PERIOD_MIN_MS;

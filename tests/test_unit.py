@@ -13,7 +13,7 @@ TIMEOUT = 300	# seconds; they take a few
 
 
 @pytest.mark.parametrize("name", ["choose", "floor", "heat", "hints", "pacer",
-                                  "xen_deliver"])
+                                  "pacer_windows", "pacesim", "xen_deliver"])
 def test_unit(name):
     """Every case of one unit test program."""
     program = cache.BUILD / "unit" / f"test_{name}"

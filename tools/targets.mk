@@ -36,6 +36,9 @@
 ##       KERNEL="6.1 6.12"      boot these kernels only
 ##       TESTS=tests/test_lab.py  run these only; several, or FILE::TEST, may be
 ##       JOBS=1                 tests beside each other (default 2)
+##   make pacesim             build build/pacesim/pacesim, which replays traces of
+##                            free memory to the pacer; see its --help
+##   make pacing-plot         draw docs/pacing.png anew with it
 ##   make fuzz                feed hostile input to hintd's parts
 ##       SECONDS=300            for so long each (default 300)
 ##   make setup               install packages, make build roots, get kernels
@@ -75,6 +78,14 @@ hintd:
 hintd_install:
 	@$(MAKE) --no-print-directory -C "$(TOP)/host" \
 	  OUTPUT="$(TOP)/build/host" install
+
+pacesim:
+	@$(MAKE) --no-print-directory -C "$(TOP)/tools/pacesim" \
+	  OUTPUT="$(TOP)/build/pacesim"
+
+pacing-plot:
+	@$(MAKE) --no-print-directory -C "$(TOP)/tools/pacesim" \
+	  OUTPUT="$(TOP)/build/pacesim" plot
 
 # Each fuzzer after the other; what it finds out is kept for the next time.
 fuzz: packages
@@ -136,5 +147,5 @@ clean-cache:
 	@cd "$(TOP)" && exec $(PYTHON) -m lab clean-cache
 
 .PHONY: modules modules_install install-tree uninstall-tree hintd \
-	hintd_install fuzz help packages setup image demo bench bench-compare \
+	hintd_install pacesim pacing-plot fuzz help packages setup image demo bench bench-compare \
 	check clean clean-cache
