@@ -12,6 +12,8 @@
 #include "core.h"
 #include "watch.h"
 
+#include <trace/events/aeration.h>
+
 /*
  * Free memory counts as changed when it moves by this many smallest blocks, but
  * never by less than the noise of an idle guest or by more than is worth having.
@@ -146,6 +148,9 @@ static bool take_sample(unsigned long *surplus)
 		*surplus = aeration_pacer_surplus(&aeration_watch.pacer);
 		if (aeration_watch.ops->sampled)
 			aeration_watch.ops->sampled(*surplus);
+		trace_aeration_sample(unused, *surplus,
+				      aeration_watch.pacer.out,
+				      aeration_pacer_window_ms(&aeration_watch.pacer));
 	}
 	spin_unlock_bh(&aeration_watch.lock);
 	atomic64_inc(&aeration_stats.samples);

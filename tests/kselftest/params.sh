@@ -7,6 +7,8 @@ ktap_start
 refuse "a window that is no number is refused" modprobe aeration window_ms=soon
 refuse "a window above a minute is refused" modprobe aeration window_ms=60001
 refuse "a negative window is refused" modprobe aeration window_ms=-1
+refuse "a limit to backing off above a minute is refused" modprobe aeration backoff_ms=60001
+refuse "a reserve above 16 TiB is refused" modprobe aeration reserve_mb=16777217
 refuse "an order beyond the largest is refused" modprobe aeration order=11
 check "nothing was loaded by that" [ ! -e $S ]
 modprobe aeration backend=vmware
@@ -35,6 +37,8 @@ check "a reserve is taken" put $S/reserve_mb 64
 check "and shows as the parameter" is $P/reserve_mb 64
 refuse "a bad reserve is refused" put $S/reserve_mb -5
 check "and changes nothing" is $S/reserve_mb 64
+refuse "a reserve that is too large is refused" put $P/reserve_mb 16777217
+check "and changes nothing" is $P/reserve_mb 64
 refuse "flush takes only a one" put $S/flush 0
 refuse "the order cannot be changed at run time" put $P/order 5
 put $P/backend auto

@@ -86,6 +86,27 @@ TRACE_EVENT(aeration_state,
 		  __get_str(backend))
 );
 
+TRACE_EVENT(aeration_sample,
+	TP_PROTO(unsigned long unused, unsigned long surplus,
+		 unsigned long reported, u32 window_ms),
+	TP_ARGS(unused, surplus, reported, window_ms),
+	TP_STRUCT__entry(
+		__field(unsigned long, unused)
+		__field(unsigned long, surplus)
+		__field(unsigned long, reported)
+		__field(u32, window_ms)
+	),
+	TP_fast_assign(
+		__entry->unused = unused;
+		__entry->surplus = surplus;
+		__entry->reported = reported;
+		__entry->window_ms = window_ms;
+	),
+	TP_printk("unused=%lu surplus=%lu reported=%lu window_ms=%u",
+		  __entry->unused, __entry->surplus, __entry->reported,
+		  __entry->window_ms)
+);
+
 #endif /* _TRACE_AERATION_H */
 
 #include <trace/define_trace.h>
