@@ -30,7 +30,7 @@ static inline u64 rest(struct pacer *p, u64 now, u64 ms, unsigned long free)
  * until nothing of that is in the window any more. Return: the time.
  */
 static inline u64 back_off(struct pacer *p, u64 now, unsigned int times,
-			    unsigned long free)
+			   unsigned long free)
 {
 	unsigned int i;
 
