@@ -7,6 +7,7 @@ set ylabel "MiB"
 set yrange [0:*]
 set key outside top center horizontal
 set grid ytics
-plot series index 0 using 1:2 with fillsteps lc rgb "#dddddd" title "free", \
-     series index 1 using 1:3 with steps lw 2 lc rgb "#cc6600" title "reported: stock, 2000 ms", \
-     series index 0 using 1:3 with steps lw 2 lc rgb "#0060ad" title "reported: the pacer"
+set style fill solid noborder
+plot series index 0 using 1:2 with fillsteps fs solid lc rgb "#dddddd" title "free", \
+     series index 1 using 1:3 with steps lw 2 lc rgb "#cc6600" title "reported by stock", \
+     series index 0 using 1:3 with steps lw 2 lc rgb "#0060ad" title "reported by the pacer"

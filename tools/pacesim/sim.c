@@ -135,6 +135,8 @@ struct result sim_ours(const struct trace *trace, const struct rules *rules,
 
 	if (!observer)
 		observer = &nobody;
+	if (observer->moved)
+		observer->moved(observer->arg, &world);
 	aeration_pacer_init(&pacer, world.now, rules->window_ms,
 			    rules->backoff_ms, rules->reserve, rules->step);
 	while (!is_over(&world)) {
@@ -187,6 +189,8 @@ struct result sim_stock(const struct trace *trace, const struct rules *rules,
 
 	if (!observer)
 		observer = &nobody;
+	if (observer->moved)
+		observer->moved(observer->arg, &world);
 	while (!is_over(&world)) {
 		unsigned long before = world.free;
 		u64 until = asked ? due : ~0ULL;
