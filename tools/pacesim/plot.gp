@@ -5,6 +5,7 @@ set output out
 set xlabel "seconds"
 set ylabel "MiB"
 set yrange [0:*]
+set autoscale xfix
 set key outside top center horizontal
 set grid ytics
 set style fill solid noborder
