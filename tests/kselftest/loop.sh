@@ -101,21 +101,6 @@ check "unless it may not" is $S/window_now_ms 4000
 pulse 2
 check "and then it does not" is $S/window_now_ms 4000
 put $S/backoff_ms 30000
-
-# A grant is cut when less turns out to be surplus, by what is reported already.
-# 1200 MiB may go; while the first batch does, a program takes 700 of them.
-put $L/delay_ms 1500
-put $L/mode delay
-put $S/window_ms 8000
-"$HERE/memwork" burst 1200 >/dev/null
-was=$(stat bytes)
-check "a grant is being used" soon more bytes "$was"
-"$HERE/memwork" burst 700 >/dev/null
-put $L/mode ack
-sleep 2
-told=$((($(stat bytes) - was) >> 20))
-echo "# $told MiB"
-check "and goes no further than what was left" [ "$told" -lt 800 ]
 put $S/window_ms 0
 
 put $L/mode silent
