@@ -147,7 +147,8 @@ def test_record_trace(image, kernel, pacesim):
                 (cache.REPO / "tools" / "record-trace").read_bytes(), 0o755)
         refused = vm.run("/root/record-trace true", check=False)
         assert refused.rc == 1 and "not running" in refused.out
-        vm.run("modprobe aeration_virtio window_ms=2000")
+        vm.run("modprobe aeration window_ms=2000 && "
+               "modprobe aeration_virtio")
         vm.wait_until(lambda: vm.run("cat /sys/kernel/aeration/state")
                       .out.strip() == "running", "aeration to run", 60)
         text = vm.run("/root/record-trace "
