@@ -5,6 +5,7 @@ ASan and UBSan watch; guest memory lies between pages that fault, and between
 pages of its file that have to stay as they are. tests/host/ has the programs.
 """
 
+import fcntl
 import re
 import runpy
 import shutil
@@ -25,13 +26,17 @@ RUNS = 30000
 INPUT_MAX = 8192	# bytes; make fuzz has the same
 
 COMPILERS = ("gcc", "clang")
+FUZZERS = ("message", "ring", "words")
 
 
 def built(name):
     """Build a program of tests/host; return its path."""
-    done = subprocess.run(
-        ["make", "-s", "-C", HOST, f"OUTPUT={OUTPUT}", OUTPUT / name],
-        capture_output=True, text=True, timeout=BUILD_TIMEOUT, check=False)
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    with open(OUTPUT / f"{name}.lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = subprocess.run(
+            ["make", "-s", "-C", HOST, f"OUTPUT={OUTPUT}", OUTPUT / name],
+            capture_output=True, text=True, timeout=BUILD_TIMEOUT, check=False)
     assert not done.returncode, done.stdout + done.stderr
     return OUTPUT / name
 
@@ -45,7 +50,7 @@ def test_parts():
     assert not done.returncode
 
 
-@pytest.mark.parametrize("name", ["message", "ring", "words"])
+@pytest.mark.parametrize("name", FUZZERS)
 def test_fuzz(name, tmp_path):
     """Some thousand inputs, made from the stored seeds. More: make fuzz."""
     seeds = tmp_path / "seeds"
@@ -57,6 +62,39 @@ def test_fuzz(name, tmp_path):
     assert not done.returncode, done.stderr[-8000:]
     assert f"Done {RUNS} runs" in done.stderr
     print(re.findall(r"#\d+\s+DONE.*", done.stderr)[0])
+
+
+def make_fuzz(folder, *names):
+    """Do what make fuzz does, for a second each."""
+    return subprocess.run([HOST / "fuzz.py", folder, "1", *names],
+                          capture_output=True, text=True, timeout=RUN_TIMEOUT,
+                          check=False)
+
+
+def test_make_fuzz_says_what_it_came_to(tmp_path):
+    """Executions of each, and the lines that they have reached."""
+    for name in FUZZERS:
+        for program in (f"fuzz_{name}", f"cover_{name}"):
+            (tmp_path / program).symlink_to(built(program))
+    done = make_fuzz(tmp_path)
+    assert not done.returncode, done.stderr
+    print(done.stdout)
+    for name in FUZZERS:
+        row = re.search(rf"^{name} +(\d+) .*? (\d+) of (\d+) \(", done.stdout,
+                        re.M)
+        runs, reached, lines = map(int, row.groups())
+        assert runs and 0 < reached <= lines
+
+
+def test_make_fuzz_fails_with_an_input(tmp_path):
+    """An input that fails ends it, with what the fuzzer said."""
+    fuzzer = tmp_path / "fuzz_words"
+    fuzzer.write_text("#!/bin/sh\necho it broke >&2\nexit 77\n",
+                      encoding="ascii")
+    fuzzer.chmod(0o755)
+    done = make_fuzz(tmp_path, "words")
+    assert done.returncode == 1
+    assert "it broke" in done.stderr and "status 77" in done.stderr
 
 
 def test_seeds_are_what_the_script_makes():

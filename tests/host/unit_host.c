@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The daemon's parts one by one: words, runs, memory, rings, huge pages. */
 #include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "../unit/ktap.h"
 #include "bench.h"
 #include "release.h"
+#include "sandbox.h"
 
 static void every_order(void)
 {
@@ -309,6 +315,45 @@ static void too_many_buffers(void)
 	EXPECT_EQ(t->b.stats.seen, 0);
 }
 
+static bool refused(long got)
+{
+	return got == -1 && errno == EPERM;
+}
+
+/* In a process of its own. Return: what is not as it should be, a bit each. */
+static int look_around(bool files)
+{
+	int bad = !sandbox_enter(files);
+	long fd;
+
+	bad |= (clock_gettime(CLOCK_MONOTONIC, &(struct timespec){ 0 }) != 0) << 1;
+	bad |= !refused(syscall(SYS_socket, AF_UNIX, SOCK_STREAM, 0)) << 2;
+	bad |= !refused(syscall(SYS_execve, "/bin/true", NULL, NULL)) << 3;
+	bad |= !refused(syscall(SYS_clone, 0, 0, 0, 0, 0)) << 4;
+	bad |= !refused(syscall(SYS_ptrace, 0, 0, 0, 0)) << 5;
+	fd = syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDONLY);
+	bad |= (files ? fd < 0 : !refused(fd)) << 6;
+	return bad;
+}
+
+/* A daemon that was taken over can start nothing and reach nobody. */
+static void sandbox_refuses(void)
+{
+	int files, status;
+	pid_t pid;
+
+	for (files = 0; files < 2; files++) {
+		fflush(stdout);
+		pid = fork();
+		/* ASan would do more at _exit() than the sandbox lets it. */
+		if (!pid)
+			syscall(SYS_exit_group, look_around(files));
+		waitpid(pid, &status, 0);
+		EXPECT(WIFEXITED(status));
+		EXPECT_EQ(WEXITSTATUS(status), 0);
+	}
+}
+
 int main(void)
 {
 	RUN(every_order);
@@ -322,5 +367,6 @@ int main(void)
 	RUN(statistics_are_kept);
 	RUN(released_before_used);
 	RUN(too_many_buffers);
+	RUN(sandbox_refuses);
 	return ktap_end();
 }

@@ -6,8 +6,9 @@ set -eu
 
 # What each is for: mmdebstrap and the keyring make build roots, uidmap lets a
 # user make them, zstd unpacks modules, xdist runs tests beside each other,
-# gnuplot draws, clang and its run-time library build fuzzers, the rest runs tests.
-PACKAGES="make gcc clang libclang-rt-dev libc6-dev git perl tar python3
+# gnuplot draws, clang and its run-time library build fuzzers, llvm counts the
+# lines they reach, the rest runs tests.
+PACKAGES="make gcc clang libclang-rt-dev llvm libc6-dev git perl tar python3
 	python3-pytest python3-pytest-xdist mmdebstrap debian-archive-keyring
 	uidmap zstd sparse shellcheck gnuplot-nox"
 
