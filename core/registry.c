@@ -601,7 +601,7 @@ EXPORT_SYMBOL_GPL(aerator_decline);
  * @dev: a started device; its react returns -ENODEV from now on
  * @why: the reason, copied
  *
- * Context: process context; inside react, or while react cannot be called.
+ * Context: process context, before aerator_shutdown().
  */
 void aerator_fail(struct aerator_dev_info *dev, const char *why)
 {

@@ -165,19 +165,28 @@ static void vb_end_work(struct vb *vb)
 	cancel_work_sync(&vb->config_work);
 }
 
-/* The host may ask for memory by balloon, virtio 1.2, 5.5.6.1. */
+/*
+ * The host may ask for memory by balloon, virtio 1.2, 5.5.6.1. The same
+ * interrupt says that the device has lost its way, 2.1.2.
+ */
 static void vb_config_fn(struct work_struct *work)
 {
 	struct vb *vb = container_of(work, struct vb, config_work);
+	struct virtio_device *vdev = vb->vdev;
+	u8 status = 0;
 	u32 pages = 0;
 
 	mutex_lock(&vb->lock);
-	if (vb->state == VB_LIVE)
-		virtio_cread_le(vb->vdev, struct virtio_balloon_config,
-				num_pages, &pages);
+	if (vb->state == VB_LIVE) {
+		status = vdev->config->get_status(vdev);
+		virtio_cread_le(vdev, struct virtio_balloon_config, num_pages,
+				&pages);
+	}
 	mutex_unlock(&vb->lock);
-	if (pages)
-		dev_warn_once(&vb->vdev->dev,
+	if (status & VIRTIO_CONFIG_S_NEEDS_RESET)
+		aeration_vb_needs_reset(vb);
+	else if (pages)
+		dev_warn_once(&vdev->dev,
 			      "the host asks for %u pages by balloon: this driver reports free memory and does not inflate; use virtio_balloon for that\n",
 			      pages);
 }
@@ -225,6 +234,9 @@ static int vb_probe(struct virtio_device *vdev)
 	err = aerator_startup(&vb->dev);
 	if (err)
 		goto out_retire;
+	/* If it failed just now, the core could not be told yet. */
+	if (READ_ONCE(vb->state) == VB_FAILED)
+		aerator_fail(&vb->dev, vb->why);
 	dev_info(&vdev->dev, "wire %s, %u blocks in a batch\n",
 		 wire_names[vb->wire], vb->dev.capacity);
 	return 0;
@@ -243,6 +255,8 @@ static void vb_remove(struct virtio_device *vdev)
 	struct vb *vb = vdev->priv;
 
 	aeration_vb_retire(vb, VB_GONE);
+	/* It may be about to fail a device that was live when it looked. */
+	cancel_work_sync(&vb->config_work);
 	aerator_shutdown(&vb->dev);
 	vb_end_work(vb);
 	vdev->priv = NULL;

@@ -268,6 +268,21 @@ static int vb_react(struct aerator_dev_info *dev, struct aerator_batch *batch)
 	return 0;
 }
 
+/**
+ * aeration_vb_needs_reset - the device asks for a reset (DEVICE_NEEDS_RESET)
+ * @vb: the device
+ *
+ * Virtio 1.2, 2.1.2: nothing that it was asked may ever be done. So a react call
+ * under way does not wait for its end.
+ *
+ * Context: process context, before aerator_shutdown(); may sleep.
+ */
+void aeration_vb_needs_reset(struct vb *vb)
+{
+	strscpy(vb->why, "device asks for a reset", sizeof(vb->why));
+	give_up(vb);
+}
+
 static void vb_abandon(struct aerator_dev_info *dev)
 {
 	struct vb *vb = container_of(dev, struct vb, dev);

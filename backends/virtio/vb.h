@@ -92,6 +92,7 @@ struct vb {
 extern const struct aerator_ops aeration_vb_ops;
 void aeration_vb_ack(struct virtqueue *vq);
 void aeration_vb_retire(struct vb *vb, enum vb_state state);
+void aeration_vb_needs_reset(struct vb *vb);
 
 /* stats.c */
 void aeration_vb_stats_request(struct virtqueue *vq);
