@@ -2,15 +2,18 @@
 """A device that is silent, slow or lying cannot hang or corrupt the guest.
 
 The device is evild, the twin of hintd; it changes its ways while the guest runs.
-What each mode does is said in host/evil/evil.h. A device that asks for a reset
-(DEVICE_NEEDS_RESET) is not among them: the bit is QEMU's to set, and QEMU does
+What each mode does is said in host/evil/evil.h. Only a device that asks for a
+reset (DEVICE_NEEDS_RESET) is QEMU's own: the bit is QEMU's to set, and QEMU does
 not set it for what a vhost-user daemon says.
 """
 
 import re
+import tempfile
 
 import guest
 from guest import MIB
+from lab.qemu import Vm
+from lab.qtest import Qtest
 
 TIMEOUT_MS = 3000
 
@@ -82,6 +85,7 @@ FATAL = {
     "wrong-id": "queue is broken",
     "twice": "queue is broken",
     "absurd-idx": "queue is broken",
+    "reset": "queue is broken",
 }
 
 
@@ -105,6 +109,7 @@ def test_lying_device(image, kernel):
             works(vm, device)
         guest.said(vm, f"no answer to a batch for {TIMEOUT_MS // 10} ms")
         assert guest.stat(vm, "timeouts") == 1
+        assert device.snapshot()["resets"] == 1
 
         device.mode = "absurd-len"
         vm.wait_until(lambda: "claims to have written" in vm.kernel_log(),
@@ -146,6 +151,83 @@ def test_device_that_disappears(image, kernel):
         end_checked(vm, load)
         guest.unload(vm)
         assert guest.free_kib(vm) > before - 4096
+
+
+# In a guest with one device, virtio 1.2, 4.1.4.3, and where QEMU has the parts.
+QUEUE_SELECT, QUEUE_SIZE = 0x16, 0x18
+QUEUE_AVAIL_LOW, QUEUE_AVAIL_HIGH = 0x28, 0x2c
+NOTIFY_AT, NOTIFY_STEP = 0x3000, 4
+REPORTING_QUEUE = 3		# stats are there, hints are not
+
+
+def confuse(vm, qtest):
+    """Let QEMU's own device find a buffer that its queue cannot have."""
+    text = vm.run("cat $(dirname $(readlink -f /sys/bus/virtio/drivers/"
+                  "aeration_virtio/virtio*))/resource").out
+    bar = int(text.splitlines()[4].split()[0], 16)
+    qtest.write(bar + QUEUE_SELECT, 16, REPORTING_QUEUE)
+    avail = qtest.read(bar + QUEUE_AVAIL_LOW, 32) | \
+        qtest.read(bar + QUEUE_AVAIL_HIGH, 32) << 32
+    size = qtest.read(bar + QUEUE_SIZE, 16)
+    vm.qmp("stop")
+    index = qtest.read(avail + 2, 16)
+    qtest.write(avail + 4 + 2 * (index % size), 16, size)
+    qtest.write(avail + 2, 16, (index + 1) & 0xffff)
+    qtest.write(bar + NOTIFY_AT + NOTIFY_STEP * REPORTING_QUEUE, 16,
+                REPORTING_QUEUE)
+    vm.qmp("cont")
+
+
+def test_device_that_asks_for_a_reset(image, kernel):
+    """DEVICE_NEEDS_RESET: the driver does not wait for what never comes."""
+    with tempfile.TemporaryDirectory(prefix="aerqt-") as folder, \
+            Vm(kernel, f"needs-reset-{kernel}",
+               extra=Qtest.qemu_args(f"{folder}/qt")) as vm:
+        guest.touch_and_free(vm)
+        before = guest.free_kib(vm)
+        vm.run("modprobe aeration_virtio timeout_ms=86400000")
+        guest.wait_value(vm, "state", "running")
+        load = check_memory(vm)
+        qtest = Qtest(f"{folder}/qt")
+        confuse(vm, qtest)
+        qtest.close()
+        expect_failed(vm, "device asks for a reset")
+        rebind(vm)
+        end_checked(vm, load)
+        guest.unload(vm)
+        assert guest.free_kib(vm) > before - 4096
+
+
+# Modes in which a guest is rebooted. Not "early": that may destroy what the
+# kernel needs to go down. Not "die" and "config-storm": QEMU does not survive
+# them, see lab.vhost_balloon.Daemon.
+REBOOTED_IN = ("silent", "hold", "wrong-id", "twice", "absurd-len",
+               "absurd-idx", "no-work-irq", "reset")
+
+
+def test_going_down_while_it_misbehaves(image):
+    """The guest goes down in order, and the next driver finds a device."""
+    # The kernel that resets its devices on the way.
+    with guest.vhost_guest("7.3", "evil-reboot",
+                           allow=[RING_COMPLAINT]) as (vm, device):
+        vm.qmp("set-action", reboot="reset")
+        device.delay_s = 5
+        for mode in REBOOTED_IN:
+            device.mode = "normal"
+            vm.run("modprobe aeration_virtio timeout_ms=86400000")
+            guest.wait_value(vm, "state", "running")
+            vm.run(f"echo 0 > {guest.SYSFS}/window_ms")
+            make_batches(vm)
+            works(vm, device)
+            seen = device.snapshot()["seen"]
+            device.mode = mode
+            device.wait_for(lambda stats: stats.seen > seen, guest.SOON,
+                            f"a batch in mode {mode}")
+            vm.channel.socket.sendall(b"again reboot -f\n")
+            vm.wait_ready()
+        device.mode = "normal"
+        running(vm)
+        works(vm, device)
 
 
 def test_device_that_frees_too_late(image):

@@ -53,9 +53,10 @@ static void show(struct balloon *b)
 {
 	/* Two objects: our own, a tab, and the statistics of any device. */
 	printf("{\"empty_irqs\": %" PRIu64 ", \"storms\": %" PRIu64
-	       ", \"late\": %" PRIu64 ", \"late_bytes\": %" PRIu64
-	       ", \"config\": [%u, %u, %u, %u]}\t",
-	       evil.empty_irqs, evil.storms, evil.late, evil.late_bytes,
+	       ", \"resets\": %" PRIu64 ", \"late\": %" PRIu64
+	       ", \"late_bytes\": %" PRIu64 ", \"config\": [%u, %u, %u, %u]}\t",
+	       evil.empty_irqs, evil.storms, evil.resets, evil.late,
+	       evil.late_bytes,
 	       b->config.num_pages, b->config.actual, b->config.hint_cmd,
 	       b->config.poison_val);
 	stats_json(&b->stats, memory_backed(&b->mem), stdout);

@@ -29,6 +29,7 @@ const char *const mode_names[NR_MODES] = {
 	[MODE_ABSURD_IDX] = "absurd-idx",
 	[MODE_NO_WORK_IRQ] = "no-work-irq",
 	[MODE_CONFIG_STORM] = "config-storm",
+	[MODE_RESET] = "reset",
 	[MODE_DIE] = "die",
 };
 
@@ -226,6 +227,16 @@ static void pester(struct balloon *b, struct queue *q)
 	come_back(b, next_pester);
 }
 
+/* The buffers stay with the guest; nothing of them is released later. */
+static void reset(struct queue *q)
+{
+	if (!drop(&pending))
+		return;
+	evil.resets++;
+	q->ring.used_idx = 0;
+	balloon_signal(q);
+}
+
 static void serve(struct balloon *b, struct queue *q)
 {
 	enum role role = balloon_role(b, q);
@@ -238,6 +249,8 @@ static void serve(struct balloon *b, struct queue *q)
 	release_late(b);
 	if (evil.mode == MODE_NO_WORK_IRQ || evil.mode == MODE_CONFIG_STORM)
 		pester(b, q);
+	if (evil.mode == MODE_RESET)
+		reset(q);
 	if (evil.mode != MODE_SILENT && evil.mode != MODE_NO_WORK_IRQ &&
 	    evil.mode != MODE_DIE)
 		answer(b, q);

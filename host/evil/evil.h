@@ -17,6 +17,8 @@
  * @MODE_ABSURD_IDX: claims to have used more buffers than the ring has
  * @MODE_NO_WORK_IRQ: silent, and interrupts all the time
  * @MODE_CONFIG_STORM: holds, and changes the configuration all the time
+ * @MODE_RESET: forgets what it was given and begins at index 0, as if somebody
+ *	had reset it
  * @MODE_DIE: closes the connection when a buffer comes
  * @NR_MODES: how many there are
  */
@@ -31,6 +33,7 @@ enum mode {
 	MODE_ABSURD_IDX,
 	MODE_NO_WORK_IRQ,
 	MODE_CONFIG_STORM,
+	MODE_RESET,
 	MODE_DIE,
 	NR_MODES
 };
@@ -42,6 +45,7 @@ enum mode {
  * @delay_ns: the while of MODE_HOLD, MODE_EARLY and MODE_CONFIG_STORM
  * @empty_irqs: interrupts without work so far
  * @storms: changes of the configuration so far
+ * @resets: times it has reset itself so far
  * @late: buffers that were used and whose blocks are still to be released
  * @late_bytes: released after they were given back to the guest
  */
@@ -51,6 +55,7 @@ struct evil {
 	uint64_t delay_ns;
 	uint64_t empty_irqs;
 	uint64_t storms;
+	uint64_t resets;
 	uint64_t late;
 	uint64_t late_bytes;
 };

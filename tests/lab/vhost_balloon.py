@@ -47,7 +47,8 @@ MAX_QUEUES = 5          # virtio 1.2, 5.5.2
 ABSURD_LEN = 0xffffffff
 
 MODES = ("normal", "silent", "hold", "early", "wrong-id", "twice",
-         "absurd-len", "absurd-idx", "no-work-irq", "config-storm", "die")
+         "absurd-len", "absurd-idx", "no-work-irq", "config-storm", "reset",
+         "die")
 
 
 def program(name):
@@ -81,8 +82,10 @@ class Daemon:
     device does not do, seen: it has no MSI-X, one INTx serves all queues. It
     does not take a second connection: after the daemon has hung up the guest
     may still reset the device, but a driver that then sets DRIVER_OK aborts
-    QEMU, and with reconnect-ms= on the chardev QEMU does not start at all. The
-    QMP command x-query-virtio-status crashes it. A driver that does not accept
+    QEMU, and with reconnect-ms= on the chardev QEMU does not start at all. A
+    change of the configuration that is announced while it stops the device, as
+    at a reboot, now and then ends it with SIGSEGV (11.1.3). The QMP command
+    x-query-virtio-status crashes it. A driver that does not accept
     ACCESS_PLATFORM where it is offered is refused FEATURES_OK.
     """
 
