@@ -99,6 +99,7 @@ void balloon_write_config(struct balloon *b, uint32_t offset,
 	memcpy(bytes + offset, from, size);
 	memcpy(field, bytes, sizeof(field));
 	b->config.actual = le32toh(field[1]);
+	b->stats.actual = b->config.actual;
 	b->config.poison_val = le32toh(field[3]);
 }
 

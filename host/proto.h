@@ -2,6 +2,10 @@
 /*
  * The vhost-user protocol as far as this daemon speaks it. "The document" is
  * docs/interop/vhost-user.rst of QEMU. All fields are in the host's byte order.
+ *
+ * Why no library: Debian has QEMU's libvhost-user in no package, DPDK's knows
+ * network devices and polls, and the others are for Rust. What a balloon needs
+ * of the protocol is in message.c and session.c, and nowhere else.
  */
 #ifndef HINTD_PROTO_H
 #define HINTD_PROTO_H

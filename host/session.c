@@ -68,6 +68,7 @@ void session_open(struct session *s, struct balloon *b, int sock)
 	b->said_wire = false;
 	b->behaviour->hang_up = false;
 	b->config.actual = 0;
+	b->stats.actual = 0;
 	b->config.poison_val = 0;
 	b->stats.connections++;
 }

@@ -22,6 +22,11 @@ static const char *const guest_names[NR_GUEST_STATS] = {
 	"hugetlb_allocations", "hugetlb_failures",
 };
 
+/* Of those, what the live line has. */
+#define GUEST_FREE	4
+#define GUEST_TOTAL	5
+#define GUEST_ON_LINE	(1U << GUEST_FREE | 1U << GUEST_TOTAL)
+
 #define COUNTER(name)	{ #name, offsetof(struct stats, name) }
 
 static const struct {
@@ -34,8 +39,8 @@ static const struct {
 	COUNTER(payload), COUNTER(indirect), COUNTER(told), COUNTER(blocks),
 	COUNTER(bytes_told), COUNTER(bytes_released), COUNTER(punches),
 	COUNTER(bytes_partial), COUNTER(release_errors), COUNTER(poisoned),
-	COUNTER(inflated), COUNTER(deflated), COUNTER(other), COUNTER(busy_ns),
-	COUNTER(release_ns),
+	COUNTER(inflated), COUNTER(deflated), COUNTER(actual), COUNTER(other),
+	COUNTER(busy_ns), COUNTER(release_ns),
 };
 
 /**
@@ -112,6 +117,10 @@ void stats_line(const struct stats *now, const struct stats *before,
 		" MiB released",
 		(now->told - before->told) * MS_PER_S / ms,
 		now->bytes_told >> MIB_SHIFT, now->bytes_released >> MIB_SHIFT);
+	if (!(GUEST_ON_LINE & ~now->guest_has))
+		fprintf(out, ", guest: %" PRIu64 " of %" PRIu64 " MiB free",
+			now->guest[GUEST_FREE] >> MIB_SHIFT,
+			now->guest[GUEST_TOTAL] >> MIB_SHIFT);
 	for (i = 0; i < NR_REFUSALS; i++) {
 		if (!now->refused[i])
 			continue;

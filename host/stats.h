@@ -48,6 +48,7 @@ enum violation {
  * @poisoned: blocks kept because the guest wants their content to stay
  * @inflated: pages of 4 KiB
  * @deflated: pages of 4 KiB
+ * @actual: pages of 4 KiB that the driver says are in the balloon now
  * @other: buffers of the statistics and hinting queues
  * @busy_ns: time spent on reports
  * @release_ns: part of it in system calls that release
@@ -79,6 +80,7 @@ struct stats {
 	uint64_t poisoned;
 	uint64_t inflated;
 	uint64_t deflated;
+	uint64_t actual;
 	uint64_t other;
 	uint64_t busy_ns;
 	uint64_t release_ns;

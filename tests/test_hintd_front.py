@@ -30,11 +30,12 @@ def test_features(lab):
     assert front.offered == bits(*HINTD_FEATURES, 30)
 
 
+# Bit 32 is VERSION_1: without it the driver is a legacy one.
 @pytest.mark.parametrize("features, index", [
-    ((5,), 2), ((1, 5), 3), ((1, 4, 5, 28), 3)])
+    ((32, 5), 2), ((32, 1, 5), 3), ((32, 1, 4, 5, 28), 3), ((5,), 2)])
 def test_reporting_queue_index(lab, features, index):
     """The index follows from what was accepted, not from what was offered."""
-    _, front = lab(acked=bits(30, 32, *features))
+    _, front = lab(acked=bits(30, *features))
     assert front.reporting == index
     front.report((FREE, PAGE_SIZE))
     front.wait_used(1, "the report's answer")
@@ -274,6 +275,17 @@ def test_words_in_pieces(lab):
     counted(hintd, blocks=2)
 
 
+def test_rings_and_words_above_4_gib(lab):
+    """Nothing of a queue has to have an address of 32 bits."""
+    hintd, front = lab("hints", rings=LOW + 2 * MIB)
+    place = LOW + MIB
+    front.memory[place:place + 16] = struct.pack("<QQ", FREE, HIGH_START)
+    front.post([(HIGH_START + MIB, 16, 0)])
+    front.wait_used(1, "the hints' answer")
+    assert front.is_hole(FREE, PAGE_SIZE) and front.is_hole(LOW, PAGE_SIZE)
+    counted(hintd, blocks=2, punches=2)
+
+
 def test_thirty_two_hints(lab):
     hintd, front = lab("hints")
     front.hint(*(FREE + step * PAGE_SIZE for step in range(32)))
@@ -312,6 +324,17 @@ def test_guest_statistics_are_shown(lab):
         front.wait_used(round_number, "being asked again", queue=2)
         assert counted(hintd, other=round_number)["guest"] == {
             "free_memory": 1000 * round_number, "total_memory": 5000}
+
+
+def test_guest_statistics_are_on_the_line(lab):
+    hintd, front = lab(more=["--stats"])
+    data = struct.pack("<HQHQ", 4, 7 * MIB, 5, 9 * MIB)
+    front.memory[BUFFER:BUFFER + len(data)] = data
+    front.post([(BUFFER, len(data), 0)], queue=2)
+    line = ""
+    while "guest" not in line:
+        line = hintd.process.stdout.readline().decode()
+    assert line.endswith(" released, guest: 7 of 9 MiB free\n")
 
 
 def test_disabled_queue_is_not_processed(lab):
