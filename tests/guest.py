@@ -84,10 +84,11 @@ def unload(vm):
 
 
 @contextlib.contextmanager
-def hintd_guest(kernel, name, hintd, *, cmdline="", extra=(), **more):
+def hintd_guest(kernel, name, hintd, *, cmdline="", extra=(),
+                share_memory=True, **more):
     """A guest whose balloon device is `hintd`, a Hintd; yields the Vm."""
     with Vm(kernel, f"{name}-{kernel}", qemu_of=QEMU_THAT_TAKES_DAEMONS,
-            balloon=False, share_memory=True,
+            balloon=False, share_memory=share_memory,
             cmdline=f"aeration_virtio.wire={hintd.wire} {cmdline}",
             extra=[*hintd.qemu_args(id="hintd0"), *extra], **more) as vm:
         yield vm

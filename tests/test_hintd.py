@@ -9,9 +9,14 @@ import pytest
 
 import guest
 from guest import MIB, SHARE
+from lab import huge
 
 HELD_MIB = 1024
 HOTPLUG_MIB = 512
+
+# A guest in huge pages: they have to be in one piece each in this machine.
+HUGE_MIB = 768
+HUGE_HELD_MIB = 384
 
 
 def running(vm):
@@ -105,12 +110,13 @@ def test_stock_driver(image):
             guest.hintd_guest("6.1", "hintd-stock", hintd) as vm:
         vm.run("modprobe virtio_balloon")
         hintd.wait_for(lambda stats: stats.buffers and stats.inflated ==
-                       inflate_mib * 256, guest.SOON,
+                       stats.actual == inflate_mib * 256, guest.SOON,
                        "reports, and the balloon to be full")
         backed = hintd.guest_bytes()
         vm.run("rmmod virtio_balloon")
-        hintd.wait_for(lambda stats: stats.deflated >= inflate_mib * 256,
-                       guest.SOON, "the balloon to be empty")
+        hintd.wait_for(lambda stats: stats.deflated >= inflate_mib * 256 and
+                       not stats.actual, guest.SOON,
+                       "the balloon to be empty")
         clean(hintd)
         assert backed < (vm.mem_mib - inflate_mib) * MIB
 
@@ -149,3 +155,27 @@ def test_memory_is_plugged(image):
         gives_back(vm, hintd)
         clean(hintd)
         guest.unload(vm)
+
+
+def test_huge_pages(image):
+    """A guest whose memory is of huge pages: they leave, and leave whole."""
+    with huge.pages(HUGE_MIB * MIB // huge.PAGE_SIZE) as there:
+        if not there:
+            pytest.skip(f"this machine has no {HUGE_MIB} MiB of huge pages")
+        with guest.hintd_at("hints") as hintd, guest.hintd_guest(
+                "6.12", "hintd-huge", hintd, mem_mib=HUGE_MIB,
+                share_memory="hugetlb=on,hugetlbsize=2M") as vm:
+            running(vm)
+            job = guest.hold(vm, HUGE_HELD_MIB)
+            backed = hintd.guest_bytes()
+            assert backed > HUGE_HELD_MIB * MIB
+            guest.free_held(vm, job)
+            hintd.wait_for(
+                lambda stats: stats.backed <=
+                backed - SHARE * HUGE_HELD_MIB * MIB, guest.SOON,
+                f"{SHARE:.0%} of {HUGE_HELD_MIB} MiB to leave the host")
+            guest.end_held(vm, job)
+            clean(hintd)
+            out = vm.run("/opt/aeration/integrity 20 60 256 2048").out
+            assert " 0 wrong" in out
+            guest.unload(vm)

@@ -2,6 +2,8 @@
 """hintd's memory, messages and life, against a front-end of our own."""
 
 import contextlib
+import ctypes
+import errno
 import json
 import os
 import pathlib
@@ -12,13 +14,18 @@ import subprocess
 import pytest
 
 from front import counted, hintd_lab, said
+from lab import huge
 from lab import vhost_proto as proto
 from lab.vhost_balloon import Hintd, program
 from lab.vhost_front import (BUFFER, FREE, HIGH, HIGH_START, LOW, MIB,
                              TIMEOUT_S, USER, FrontEnd)
 from lab.vhost_proto import PAGE_SIZE
 
-EXIT_USAGE, EXIT_SOCKET, EXIT_MEMORY = 2, 3, 5      # hintd.8
+# hintd.8
+EXIT_USAGE, EXIT_SOCKET, EXIT_SANDBOX, EXIT_MEMORY = 2, 3, 4, 5
+
+# linux/prctl.h, and the number on x86-64
+PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, SYS_PRCTL = 22, 38, 157
 
 
 @pytest.fixture
@@ -80,6 +87,25 @@ def test_ring_addresses_of_any_width(lab, user):
     front.report((FREE, PAGE_SIZE))
     front.wait_used(1, "the report's answer")
     assert front.is_hole(FREE, PAGE_SIZE)
+
+
+def test_huge_pages_leave_whole(lab):
+    """Two halves in one report do, and a half by itself stays."""
+    half = huge.PAGE_SIZE // 2
+    with huge.pages((LOW + HIGH) // huge.PAGE_SIZE) as there:
+        if not there:
+            pytest.skip("this machine has no huge pages")
+        hintd, front = lab("hints", huge=True)
+        assert os.fstat(front.fd).st_blocks * 512 == LOW + HIGH
+        front.hint(4 * half | 8, 6 * half | 8, 5 * half | 8, HIGH_START | 9)
+        front.wait_used(1, "the hints' answer")
+        counted(hintd, blocks=4, punches=2, bytes_partial=half,
+                bytes_released=2 * huge.PAGE_SIZE)
+        assert os.fstat(front.fd).st_blocks * 512 == \
+            LOW + HIGH - 2 * huge.PAGE_SIZE
+        assert all(front.memory[place] == 0xaa for place in (
+            2 * half, 4 * half - 1, 6 * half, 8 * half - 1, LOW + 2 * half))
+        assert front.memory[4 * half] == front.memory[LOW] == 0
 
 
 PAGES = 16
@@ -272,6 +298,40 @@ def test_sandbox(lab):
     status = pathlib.Path(f"/proc/{hintd.process.pid}/status").read_text(
         encoding="ascii")
     assert "NoNewPrivs:\t1" in status and "Seccomp:\t2" in status
+
+
+def refuse_seccomp():
+    """Have this process and its children not be able to make a filter.
+
+    By a filter: prctl(PR_SET_SECCOMP) fails with EPERM, all else works.
+    """
+    instructions = (
+        (0x20, 0, 0, 0),                    # load the system call's number
+        (0x15, 0, 3, SYS_PRCTL),
+        (0x20, 0, 0, 16),                   # load the first argument
+        (0x15, 0, 1, PR_SET_SECCOMP),
+        (0x06, 0, 0, 0x00050000 | errno.EPERM),
+        (0x06, 0, 0, 0x7fff0000))           # allow
+    code = b"".join(struct.pack("<HBBI", *one) for one in instructions)
+    buffer = ctypes.create_string_buffer(code)
+    program_of = struct.pack("<HxxxxxxQ", len(instructions),
+                             ctypes.addressof(buffer))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or \
+            libc.prctl(PR_SET_SECCOMP, 2, program_of):
+        raise OSError(ctypes.get_errno(), "no filter")
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64",
+                    reason="the number of a system call is this machine's")
+def test_no_sandbox_no_daemon(tmp_path):
+    """What cannot drop its privileges does not listen."""
+    done = subprocess.run(
+        [program("hintd"), "--socket", tmp_path / "socket"], timeout=TIMEOUT_S,
+        capture_output=True, text=True, check=False, preexec_fn=refuse_seccomp)
+    assert done.returncode == EXIT_SANDBOX
+    assert "cannot drop privileges" in done.stderr
+    assert not os.path.exists(tmp_path / "socket")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="this is not root: all the other "

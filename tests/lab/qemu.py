@@ -63,7 +63,8 @@ class Vm(QemuMachine):
                   device `balloon0`, as a dict or as "key=value,..."
     cmdline       more kernel command line
     extra         more QEMU arguments
-    share_memory  guest memory is a shared memfd (for vhost-user devices)
+    share_memory  guest memory is a shared memfd (for vhost-user devices); True,
+                  or more properties of it, as "key=value,..."
     allow         regular expressions of console lines that are expected
     machine       "pc" or "q35"
     pvh           boot the unpacked kernel; False boots it as packaged, which
@@ -98,8 +99,9 @@ class Vm(QemuMachine):
         memory = ["-m", f"{self.mem_mib}M"]
         machine = f"{self.machine},usb=off"
         if self.share_memory:
+            more = "" if self.share_memory is True else "," + self.share_memory
             memory += ["-object", "memory-backend-memfd,id=ram,share=on,"
-                       f"size={self.mem_mib}M"]
+                       f"size={self.mem_mib}M{more}"]
             machine += ",memory-backend=ram"
         devices = []
         if self.machine == "q35":

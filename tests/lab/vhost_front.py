@@ -2,8 +2,9 @@
 """A vhost-user front-end for tests of a back-end: no QEMU, no guest.
 
 Its guest memory is one memfd, split as QEMU splits a PC's: a low region and one
-at 4 GiB. The rings are in the low region's first pages, blocks are everything
-after them.
+at 4 GiB. The rings are in the low region's first pages, or at the offset `rings`
+of the memfd; blocks are everything after the first MiB. With `huge` the memfd is
+made of huge pages.
 """
 
 import contextlib
@@ -35,9 +36,11 @@ class FrontEnd:
     """Speaks vhost-user as QEMU does, and puts buffers in rings as a guest."""
 
     def __init__(self, balloon, features=None, queues=None, user=USER,
-                 start=True):
+                 start=True, rings=0, huge=False):
         self.user = user
-        self.fd = os.memfd_create("guest", os.MFD_CLOEXEC)
+        self.rings = rings
+        self.fd = os.memfd_create("guest", os.MFD_CLOEXEC | (
+            os.MFD_HUGETLB | os.MFD_HUGE_2MB if huge else 0))
         os.truncate(self.fd, LOW + HIGH)
         self.memory = mmap.mmap(self.fd, LOW + HIGH)
         self.memory.write(b"\xaa" * (LOW + HIGH))
@@ -161,9 +164,9 @@ class FrontEnd:
 
     # Rings
 
-    @staticmethod
-    def desc(queue):
-        return queue * RING_PAGES * PAGE_SIZE
+    def desc(self, queue):
+        """Where a queue begins in the memfd."""
+        return self.rings + queue * RING_PAGES * PAGE_SIZE
 
     def post(self, descriptors, queue=None, kick=True, loop=False):
         """Make a chain of (address, length, flags) available; return its head."""
