@@ -36,10 +36,11 @@
 ##       KERNEL="6.1 6.12"      boot these kernels only
 ##       TESTS=tests/test_lab.py  run these only; several, or FILE::TEST, may be
 ##       JOBS=1                 tests beside each other (default 2)
+##   make fuzz                feed hostile input to hintd's parts; shows what was
+##                            executed and the lines it reached
 ##   make pacesim             build build/pacesim/pacesim, which replays traces of
 ##                            free memory to the pacer; see its --help
 ##   make pacing-plot         draw docs/pacing.png anew with it
-##   make fuzz                feed hostile input to hintd's parts
 ##       SECONDS=300            for so long each (default 300)
 ##   make setup               install packages, make build roots, get kernels
 ##   make image               build the guest image of the tests
