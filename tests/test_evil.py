@@ -3,8 +3,8 @@
 
 The device is evild, the twin of hintd; it changes its ways while the guest runs.
 What each mode does is said in host/evil/evil.h. Only a device that asks for a
-reset (DEVICE_NEEDS_RESET) is QEMU's own: the bit is QEMU's to set, and QEMU does
-not set it for what a vhost-user daemon says.
+reset (DEVICE_NEEDS_RESET) is QEMU's own: the bit is QEMU's to set, and it does
+not do so for what a vhost-user daemon says.
 """
 
 import re

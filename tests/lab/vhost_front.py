@@ -2,9 +2,9 @@
 """A vhost-user front-end for tests of a back-end: no QEMU, no guest.
 
 Its guest memory is one memfd, split as QEMU splits a PC's: a low region and one
-at 4 GiB. The rings are in the low region's first pages, or at the offset `rings`
-of the memfd; blocks are everything after the first MiB. With `huge` the memfd is
-made of huge pages.
+at 4 GiB. The rings are in the low region's first pages, or at the offset
+`rings` of the memfd; blocks are everything after the first MiB. With `huge` the
+memfd is made of huge pages.
 """
 
 import contextlib
