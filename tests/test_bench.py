@@ -2,6 +2,7 @@
 """What the benchmark makes of samples: figures, ratios, tables, comparisons."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -11,10 +12,31 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
 
 import bench		# noqa: E402
+import bench_churn	# noqa: E402
+import bench_cost	# noqa: E402
+import bench_hints	# noqa: E402
+import bench_mixed	# noqa: E402
+import bench_pagefault	# noqa: E402
+import bench_qemu	# noqa: E402
+import bench_release	# noqa: E402
 import bench_xen	# noqa: E402
 import figures		# noqa: E402
+import plots		# noqa: E402
 
 WAYS = ("surrender", "restore")
+
+# What the issue asks for, and which part it is from.
+ASKED = {
+    "release_ratio_1": "release", "release_ratio_2": "release",
+    "release_ratio_6": "release", "release_s_1": "release",
+    "churn_ratio_1": "churn", "churn_ratio_2": "churn",
+    "churn_reported_share": "churn", "footprint_ratio": "mixed",
+    "slowdown_ratio": "mixed", "pagefault_idle_ratio": "pagefault",
+    "pagefault_reporting_ratio": "pagefault",
+    "instructions_per_gib_ratio": "cost",
+}
+PLACE = {"kernel": "6.1.0", "qemu": "7.2", "accelerator": "tcg",
+         "sources": "0123"}
 
 
 def samples(ours, stock):
@@ -136,3 +158,183 @@ def test_sum_calls():
     done = subprocess.run(["awk", bench_xen.SUM_CALLS], input=trace, text=True,
                           stdout=subprocess.PIPE, check=True, timeout=10)
     assert done.stdout == "2 0.375000\n"
+
+
+def made_up():
+    """Return samples of one round for each part on QEMU."""
+    names = list(bench_qemu.DRIVERS)
+    release = {f"{name}_release_s_{size}": 2.0 if name == "ours" else 16.0
+               for name in names for size in bench_release.SIZES}
+    churn = {f"{name}_churn_{key}_{programs}": value
+             for name in names for programs in bench_churn.PROGRAMS
+             for key, value in (("cycles", 40), ("take_s", 0.5),
+                                ("faults", 7), ("cpu_s", 30),
+                                ("reported_mib", 512),
+                                ("churned_mib", 20480))}
+    mixed = {f"{name}_{key}": value
+             for name, key, value in (
+                 ("ours", "footprint_mib", 300), ("ours", "busy_s", 11),
+                 ("stock", "footprint_mib", 600), ("stock", "busy_s", 10),
+                 ("no_driver", "footprint_mib", 900),
+                 ("no_driver", "busy_s", 10))}
+    fault = {f"pagefault_{name}_per_s": 1000 - place for place, name
+             in enumerate(bench_pagefault.NAMES)}
+    cost = {f"{name}_{key}_per_gib": value for name, value
+            in zip(names, (3.0, 4.0)) for key in
+            ("instructions", "kicks", "interrupts", "host_ms", "device_ms",
+             "blocks")}
+    hints = {f"{name}_release_s": value for name, value in
+             (("hints", 1), ("hintd_sg", 2), ("hintd_stock", 12))}
+    hints.update((f"{name}_{key}_per_gib", 5.0) for name in
+                 bench_hints.OURS_CASES for key in bench_hints.COSTS.values())
+    return {"release": release, "churn": churn, "mixed": mixed,
+            "pagefault": fault, "cost": cost, "hints": hints}
+
+
+def of_part(name, rounds=3, place=None):
+    """Return what a run of one part writes to an empty file."""
+    part = bench.PARTS[name]
+    samples = made_up()[name]
+    return {**(place or PLACE), **bench_qemu.results(
+        name, [(part.told(samples), samples)] * rounds, part.GOALS)}
+
+
+def test_parts_tell_what_was_asked():
+    """Each key is there, from its part, with the ratio the right way round."""
+    for key, name in ASKED.items():
+        assert figures.is_figure(of_part(name)[key]), key
+    assert of_part("release")["release_ratio_6"]["median"] == 8
+    assert of_part("churn")["churn_ratio_1"]["median"] == 1
+    assert of_part("churn")["churn_reported_share"]["median"] == 0.025
+    assert of_part("mixed")["footprint_ratio"]["median"] == 0.5
+    assert of_part("mixed")["slowdown_ratio"]["median"] == 1.1
+    assert of_part("pagefault")["pagefault_idle_ratio"]["median"] == 0.999
+    assert of_part("pagefault")["pagefault_reporting_ratio"]["median"] == 0.998
+    assert of_part("cost")["instructions_per_gib_ratio"]["median"] == 0.75
+    assert of_part("hints")["hints_release_ratio"]["median"] == 12
+    for name in made_up():
+        assert set(bench.PARTS[name].GOALS) <= set(of_part(name)), name
+
+
+def test_merge():
+    """A part replaces its own; others stay only if they are from the same."""
+    release, churn = of_part("release"), of_part("churn")
+    both = bench_qemu.merge(release, churn)
+    assert set(both["parts"]) == {"release", "churn"}
+    assert both["release_ratio_1"] == release["release_ratio_1"]
+    assert both["churn_ratio_1"] == churn["churn_ratio_1"]
+
+    again = of_part("release", 5)
+    del again["release_s_6"]
+    merged = bench_qemu.merge(both, again)
+    assert merged["parts"]["release"]["rounds"] == 5
+    assert "release_s_6" not in merged	# an old figure of a part measured anew
+    assert "churn_ratio_1" in merged
+
+    for key in PLACE:
+        other = of_part("churn", place={**PLACE, key: "other"})
+        assert bench_qemu.merge(release, other) == other
+    assert bench_qemu.merge({}, churn) == churn
+    assert json.loads(json.dumps(both)) == both
+
+
+def test_comparison_of_files_with_samples():
+    """What figures are made of has no place in the table."""
+    text = figures.comparison(of_part("release"), of_part("release", 5))
+    assert "release_ratio_1" in text
+    assert "samples" not in text and "parts" not in text
+
+
+def test_in_turn():
+    """Who is first alternates, and nobody is left out."""
+    assert bench_qemu.in_turn(("a", "b"), 1) == ["a", "b"]
+    assert bench_qemu.in_turn(("a", "b"), 2) == ["b", "a"]
+
+
+def test_discarded():
+    """What QEMU let go of is counted; what it failed to, or other text, not."""
+    log = (b"qemu: something\n"
+           b"ram_block_discard_range pc.ram@0x7f0a15600000 + 0x400000: "
+           b"madvise: 1 fallocate: 0 ret: 0\n"
+           b"ram_block_discard_range pc.ram@0x7f0a15600000 + 0x200000: "
+           b"madvise: 1 fallocate: 0 ret: -22\n"
+           b"ram_block_discard_range pc.ram@0x7f0a15200000 + 0x1000: "
+           b"madvise: 1 fallo")
+    assert bench_qemu.discarded(log) == [0x400000]
+
+
+def test_value():
+    """All numbers of a name, whole lines only."""
+    text = "cycles 4\nseconds 0.500000\ncycles 5\nother cycles 6\n"
+    assert bench_qemu.value(text, "cycles") == [4, 5]
+    assert bench_qemu.value(text, "seconds") == [0.5]
+    assert bench_qemu.value(text, "faults") == []
+
+
+def test_summed():
+    """Curves keep their value until their next sample, and begin with one."""
+    curves = [[(0, 1), (1, 2)], [(0.5, 10), (1.5, 20)]]
+    assert bench_qemu.summed(curves, 0, 2, 0.5) == [
+        (0, 11), (0.5, 11), (1.0, 12), (1.5, 22), (2.0, 22)]
+
+
+def test_host_counters():
+    """They are of this process, and grow."""
+    pid = os.getpid()
+    cpu, faults = bench_qemu.cpu_seconds(pid), bench_qemu.minor_faults(pid)
+    assert bench_qemu.cpu_seconds(pid, thread=True) <= cpu + 1
+    memory = bytearray(64 << 20)
+    memory[::4096] = b"1" * len(memory[::4096])
+    assert bench_qemu.minor_faults(pid) > faults
+    assert bench_qemu.cpu_seconds(pid) > cpu
+    for shared in (False, True):
+        assert bench_qemu.plainly_released([2 << 20] * 8, shared) > 0
+
+
+def test_instructions_in():
+    """Time less idle time, in instructions; a guest that cannot say it."""
+    text = "counted 1000000 500000\n\ncounted 9000000 500800\n"
+    assert bench_cost.instructions_in(text) == (8000000 - 800) >> 3
+    for bad in ("", "counted 1 1\n", "unknown 1 0\nunknown 2 0\n"):
+        with pytest.raises(bench.ToolError):
+            bench_cost.instructions_in(bad)
+
+
+def test_count_reads_timer_list(tmp_path):
+    """The guest's script finds both numbers as kernels print them."""
+    listing = tmp_path / "timer_list"
+    listing.write_text(
+        "Timer List Version: v0.10\nnow at 48032232287 nsecs\n\ncpu: 0\n"
+        "  .idle_entrytime : 480280 nsecs\n"
+        "  .idle_sleeptime : 26710438184 nsecs\n"
+        "  .iowait_sleeptime: 7 nsecs\n", encoding="ascii")
+    script = bench_cost.COUNT.replace("/proc/timer_list", str(listing)
+                                      ).replace("kill -USR1", ":")
+    done = subprocess.run(["sh", "-c", script, "sh", "1", "0"],
+                          stdout=subprocess.PIPE, text=True, check=True,
+                          timeout=10)
+    assert done.stdout == "counted 48032232287 26710438191\n" * 2
+
+
+def test_plots():
+    """Each panel has its data; names are shown as they are."""
+    figure = figures.figure([1, 2, 3])
+    blocks, script = plots.bars(0, "a_b", "MiB", {"one": {"x": figure,
+                                                          "y": figure}})
+    assert blocks.count("2 1 3") == 2 and "a\\\\_b" in script
+    blocks, script = plots.curves(1, "title", "MiB",
+                                  {"x": [(0, 1), (2, 3)], "y": [(1, 1)]})
+    assert "$panel1_1" in blocks and "xrange [0:2]" in script
+
+
+def test_parse(monkeypatch):
+    """Rounds are a part's own unless asked for, and never too few."""
+    def parsed(*words):
+        monkeypatch.setattr(sys, "argv", ["bench", "run", *words])
+        return bench.parse()
+
+    assert parsed().rounds is None
+    assert parsed("--rounds", "9", "--only", "churn").rounds == 9
+    for bad in ("2", "0", "x"):
+        with pytest.raises(SystemExit):
+            parsed("--rounds", bad)

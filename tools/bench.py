@@ -7,8 +7,11 @@ goals that its figures are shown beside. Nothing is asserted: a goal missed is
 a figure like another.
 
 A part has
-	NAME		for --only, and of its result file
-	ABOUT		what it measures, for --help
+	NAME		for --only
+	FILE		name of its result file; all parts on QEMU share one, see
+			bench_qemu.py
+	ABOUT		what it measures and how long a round takes, for --help
+	ROUNDS		how many rounds it makes by default
 	GOALS		{key of the results: text}
 	measure(options)	return the results, a dict
 """
@@ -17,38 +20,78 @@ import argparse
 import json
 import pathlib
 import sys
+import time
 
 import toolkit
 from toolkit import RESULTS, TOP, ToolError, say
 
 from lab import suites
 
+import bench_churn
+import bench_cost
+import bench_hints
+import bench_mixed
+import bench_pagefault
+import bench_qemu
+import bench_release
 import bench_xen
 import figures
 
-PARTS = {part.NAME: part for part in (bench_xen,)}
+PARTS = {part.NAME: part for part in (
+    bench_release, bench_churn, bench_mixed, bench_pagefault, bench_cost,
+    bench_hints, bench_xen)}
 
 # With fewer there is no telling the spread.
 ROUNDS_MIN = 3
 ROUNDS_MAX = 99
 
 
+def written(path):
+    """Return the results in a file, nothing if there are none."""
+    try:
+        return read(path)
+    except (OSError, ToolError):
+        return {}
+
+
+def told(part, options):
+    """Measure one part; return all that goes into its file."""
+    if part.FILE != bench_qemu.FILE:
+        return part.measure(options)
+    # Before it is measured: what was measured is what is there now.
+    place = bench_qemu.place(options)
+    options.where = (f"kernel {place['kernel']}, QEMU {place['qemu']}, "
+                     f"{place['accelerator'].partition(',')[0]}")
+    return {**place, **part.measure(options)}
+
+
+def show(part, results):
+    """Show what was measured in a part, as a table."""
+    say("")
+    for key, value in results.items():
+        if not isinstance(value, dict):
+            say(f"{key}: {value}")
+    say(figures.result_table(results, part.GOALS))
+
+
 def run(options):
     """Measure the parts asked for; write and show their results."""
+    toolkit.need_gnuplot()
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    toolkit.prepare(options.kernel)
     for name in options.only or PARTS:
         part = PARTS[name]
-        path = RESULTS / f"{name}.json"
-        path.unlink(missing_ok=True)
-        results = part.measure(options)
-        RESULTS.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(results, indent=2) + "\n",
-                        encoding="ascii")
-        say("")
-        for key, value in results.items():
-            if not figures.is_figure(value):
-                say(f"{key}: {value}")
-        say(figures.result_table(results, part.GOALS))
-        say(f"results: {path.relative_to(TOP)}")
+        path = RESULTS / f"{part.FILE}.json"
+        start = time.monotonic()
+        results = told(part, argparse.Namespace(**{
+            **vars(options), "rounds": options.rounds or part.ROUNDS}))
+        whole = results
+        if part.FILE == bench_qemu.FILE:
+            whole = bench_qemu.merge(written(path), results)
+        path.write_text(json.dumps(whole, indent=2) + "\n", encoding="ascii")
+        show(part, results)
+        say(f"results: {path.relative_to(TOP)}; {name} took "
+            f"{(time.monotonic() - start) / 60:.1f} min")
 
 
 def read(path):
@@ -80,21 +123,23 @@ def parse():
     """Return the arguments."""
     parser = argparse.ArgumentParser(
         prog="tools/bench.py", description=__doc__.split("\n\n")[0],
-        epilog="By make: make bench [ONLY=xen] [KERNEL=6.12] [ROUNDS=9], "
+        epilog="By make: make bench [ONLY=release] [KERNEL=6.12] [ROUNDS=9], "
         "make bench-compare OLD=FILE NEW=FILE")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     one = actions.add_parser(
         "run", help="measure", formatter_class=argparse.RawTextHelpFormatter,
-        description="Measure; results go to build/results/PART.json.\n\n"
-        + "\n".join(f"{name}: {part.ABOUT}" for name, part in PARTS.items()))
+        description="Measure; results go to build/results/bench.json, and "
+        "those of xen to xen.json;\nplots are beside them.\n\n"
+        + "\n".join(f"{name}: {part.ABOUT}; {part.ROUNDS} rounds"
+                    for name, part in PARTS.items()))
     one.set_defaults(action=run)
     one.add_argument("--only", action="append", choices=tuple(PARTS),
                      help="only this part; may be repeated")
     one.add_argument("--kernel", choices=suites.KERNELS, default="6.1",
                      metavar="SERIES", help="kernel of the guests (default "
                      f"%(default)s; there are {', '.join(suites.KERNELS)})")
-    one.add_argument("--rounds", type=rounds, default=5, metavar="N",
-                     help="rounds (default %(default)s)")
+    one.add_argument("--rounds", type=rounds, metavar="N",
+                     help=f"rounds, {ROUNDS_MIN} or more (default: see above)")
     one = actions.add_parser("compare", help="compare two result files",
                              description="Show two result files beside each "
                              "other.")

@@ -36,6 +36,8 @@ from toolkit import MIB, SYSFS, ToolError, need_running, say
 from lab.xen import Xen
 
 NAME = "xen"
+FILE = "xen"
+ROUNDS = 5
 ABOUT = ("memory to Xen and back, beside the stock balloon: time, hypercalls, "
          "and bursts")
 GOALS = {

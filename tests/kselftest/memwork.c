@@ -5,7 +5,8 @@
  *	memwork hold MIB	touch MIB, say "touched", free it on SIGUSR1,
  *				say "freed", stay until the next SIGUSR1
  *	memwork churn MIB SECONDS
- *				touch and free MIB over and over; say how often
+ *				touch and free MIB over and over; say how often,
+ *				and how long the touching took each time
  *	memwork burst MIB	touch MIB once, say how long that took, free it
  *	memwork mark MIB WORD	fill MIB with a 64-bit word and free it
  *	memwork verify MIB	fill MIB with words that tell where they are, as fast
@@ -88,14 +89,19 @@ static int hold(size_t bytes, int fragment)
 
 static int churn(size_t bytes, double seconds)
 {
-	double end = now_s() + seconds;
+	double start = now_s(), end = start + seconds, taking = 0;
 	unsigned long cycles = 0;
+	char *p;
 
-	while (now_s() < end) {
-		munmap(take(bytes), bytes);
+	while (start < end) {
+		p = take(bytes);
+		taking += now_s() - start;
+		munmap(p, bytes);
 		cycles++;
+		start = now_s();
 	}
-	printf("cycles %lu\n", cycles);
+	printf("cycles %lu\nseconds %.6f\n", cycles,
+	       cycles ? taking / (double)cycles : 0);
 	return 0;
 }
 

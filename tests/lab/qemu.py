@@ -71,13 +71,16 @@ class Vm(QemuMachine):
                   takes 1-4 s longer and is what S3 sleep needs: QEMU resets a
                   PVH guest at wake-up instead of resuming it
     vmlinux       boot this kernel of our own instead, see tree.py
+    icount        a shift: every instruction takes 2^shift ns of the guest's
+                  time, and an idle guest's time leaps to its next timer;
+                  without KVM, and with one processor only
     wait          wait for the boot; False with extra=["-incoming", ...]
     """
 
     def __init__(self, kernel, name, *, mem_mib=2048, cpus=2, qemu_of=None,
                  balloon=True, cmdline="", extra=(), share_memory=False,
                  allow=(), machine="pc", pvh=True,
-                 vmlinux=None, wait=True):
+                 vmlinux=None, icount=None, wait=True):
         super().__init__(kernel, name, allow)
         self.mem_mib = mem_mib
         self.cpus = cpus
@@ -89,6 +92,7 @@ class Vm(QemuMachine):
         self.machine = machine
         self.pvh = pvh
         self.vmlinux = vmlinux
+        self.icount = icount
         self.wait = wait
         self.sampler = None
 
@@ -111,10 +115,14 @@ class Vm(QemuMachine):
         if self.balloon is not False:
             bus = ",bus=port0" if self.machine == "q35" else ""
             devices += ["-device", _properties(self.balloon) + bus]
+        speed = ["-accel", accelerator()]
+        if self.icount is not None:
+            speed = ["-accel", "tcg,thread=single",
+                     "-icount", f"shift={self.icount},sleep=off"]
         sleep = "ICH9-LPC" if self.machine == "q35" else "PIIX4_PM"
         return [
             "-machine", machine,
-            "-accel", accelerator(), "-cpu", "max", "-smp", str(self.cpus),
+            *speed, "-cpu", "max", "-smp", str(self.cpus),
             *memory, "-global", f"{sleep}.disable_s3=0",
             "-kernel", self.vmlinux or (
                 which.vmlinux if self.pvh else which.vmlinuz),

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The cost part of the benchmark: what it takes to report a GiB.
+
+Instructions of the guest. One guest of one processor under QEMU's -icount, where
+each instruction takes the same time, and time stands still for nothing else: the
+guest's clock counts instructions, and it repeats nearly exactly. A notification
+of the device is answered before the guest goes on. A program touches memory and
+frees it; then the guest sleeps for longer than the slower driver needs to report
+all of it. What is counted is all that the guest does from the order to free until
+the end of that sleep, less the time in the kernel's idle loop (idle_sleeptime in
+/proc/timer_list), and less the same with no driver loaded: freeing, timer ticks,
+and the shell. So it has everything that a driver adds, its looking for work
+included, and waking up. Divided by what QEMU let go of meanwhile.
+
+Kicks, interrupts, and the host. A guest of two processors without -icount. From
+when the memory is free, with nothing else going on, until SHARE of it was let go
+of and nothing more was for a while. Kicks are calls of the kernel's function that
+notifies a virtio device, interrupts are those of the device in /proc/interrupts.
+The host's CPU time is that of QEMU, less what the idle guest took for as long;
+that of QEMU's first thread alone, which is the device, is given too.
+
+The floor: blocks of the same lengths, released by a program that is no QEMU and
+does nothing else: from anonymous memory, and from a file in memory.
+"""
+
+import os
+import time
+
+import bench_qemu
+import demo_qemu
+import plots
+from bench_qemu import DRIVERS, GIB, in_turn
+from figures import figure
+from toolkit import MIB, ToolError, say
+
+NAME = "cost"
+FILE = bench_qemu.FILE
+ROUNDS = 5
+ABOUT = ("guest instructions, kicks, interrupts and host CPU time for each GiB "
+         "reported; 1.5 min a round")
+GOALS = {"instructions_per_gib_ratio": "<= 1"}
+
+FREED_MIB = 1024
+CASES = {"none": None, **DRIVERS}
+
+# An instruction takes 2^SHIFT ns of the guest's time.
+SHIFT = 3
+
+# Of the guest's time, seconds: until what was surplus before is reported, and
+# until what was freed is. The stock driver needs 8 passes of 2 s at most for a
+# GiB. Without a driver the guest does the same.
+CALM = 40
+SLEEP = 40
+
+# Of the host's time, seconds.
+TIMEOUT = 300
+BACK_TIMEOUT = 120
+QUIET = 2.5		# nothing is let go of: longer than between two passes
+LOOK = 0.1
+
+# Prints the time, and that in the idle loop, ns.
+COUNT = r"""
+snap() {
+	awk '{ gsub(":", " ") }
+	/^now at/ { now = $3 }
+	$1 == ".idle_sleeptime" { idle += $2; seen++ }
+	$1 == ".iowait_sleeptime" { idle += $2 }
+	END { printf "%s %.0f %.0f\n", seen == 1 ? "counted" : "unknown",
+	      now, idle }' /proc/timer_list
+}
+snap
+kill -USR1 "$1"
+sleep "$2"
+snap
+"""
+
+TRACING = "/sys/kernel/tracing"
+PROBE = (f"echo 'p:bench/kick vp_notify' >> {TRACING}/kprobe_events && "
+         f"echo 1 > {TRACING}/events/bench/enable")
+EVENTS = (f"awk '$1 == \"kick\" {{ print \"kicks\", $2 }}' "
+          f"{TRACING}/kprobe_profile; "
+          "awk '/virtio/ { for (i = 2; $i ~ /^[0-9]+$/; i++) n += $i } "
+          "END { print \"interrupts\", n + 0 }' /proc/interrupts")
+
+
+def instructions_in(text):
+    """Return the instructions that the guest's two lines are apart."""
+    lines = [line.split() for line in text.splitlines() if line.strip()]
+    if len(lines) != 2 or any(line[0] != "counted" for line in lines):
+        raise ToolError("the guest's /proc/timer_list does not say how long it "
+                        f"was idle: {text.strip()}")
+    (now, idle), (later, idle_later) = (map(int, line[1:]) for line in lines)
+    return ((later - now) - (idle_later - idle)) >> SHIFT
+
+
+def count(vm, driver):
+    """Free memory under -icount; return (instructions, GiB let go of)."""
+    bench_qemu.use(vm, driver)
+    job, pid = demo_qemu.touch(vm, FREED_MIB)
+    vm.run(f"sleep {CALM}", timeout=TIMEOUT)
+    discards = bench_qemu.Discards(vm)
+    counted = instructions_in(vm.run(f"sh /tmp/count.sh {pid} {SLEEP}",
+                                     timeout=TIMEOUT).out)
+    gib = sum(discards.lengths()) / GIB
+    vm.run(f"kill -USR1 {pid}")
+    job.wait(TIMEOUT)
+    if driver and gib * GIB < demo_qemu.SHARE * FREED_MIB * MIB:
+        raise ToolError(f"{driver} reported only {gib * GIB / MIB:.0f} of "
+                        f"{FREED_MIB} MiB in {SLEEP} s of the guest's time")
+    return counted, gib
+
+
+def count_all(vm, number):
+    """Return the samples of the guest that counts instructions."""
+    found = {name: count(vm, CASES[name]) for name in in_turn(CASES, number)}
+    base = found["none"][0]
+    samples = {"base_instructions": base}
+    for name in DRIVERS:
+        counted, gib = found[name]
+        samples[f"{name}_instructions_per_gib"] = (counted - base) / gib
+    return samples
+
+
+def events(vm):
+    """Return how many kicks and interrupts there were; both only grow."""
+    said = vm.run(EVENTS).out
+    return {name: sum(bench_qemu.value(said, name))
+            for name in ("kicks", "interrupts")}
+
+
+def cpu(vm):
+    """Return CPU seconds of QEMU, and of the thread that is the device."""
+    return (bench_qemu.cpu_seconds(vm.pid),
+            bench_qemu.cpu_seconds(vm.pid, thread=True))
+
+
+def wait_reported(vm, discards):
+    """Wait until SHARE was let go of, and then nothing more for a while."""
+    changed = [time.monotonic(), 0]
+
+    def quiet():
+        mib = discards.mib()
+        if mib != changed[1]:
+            changed[:] = time.monotonic(), mib
+        return (mib >= demo_qemu.SHARE * FREED_MIB and
+                time.monotonic() - changed[0] > QUIET)
+
+    vm.wait_until(quiet, f"{demo_qemu.SHARE:.0%} of {FREED_MIB} MiB to be "
+                  "reported", BACK_TIMEOUT, poll=LOOK)
+
+
+def spend(vm, driver):
+    """Free memory; return the samples per GiB, and the lengths of blocks."""
+    bench_qemu.use(vm, driver)
+    job, pid = demo_qemu.touch(vm, FREED_MIB)
+    bench_qemu.settle(vm)
+    idle_from, idle_cpu = time.monotonic(), cpu(vm)
+    time.sleep(QUIET)
+    rate = [(now - then) / (time.monotonic() - idle_from)
+            for then, now in zip(idle_cpu, cpu(vm))]
+    before = events(vm)
+    vm.run(f"kill -USR1 {pid}; while ! grep -q freed {job.base}.out; do "
+           "usleep 10000; done")
+    discards = bench_qemu.Discards(vm)
+    start, used = time.monotonic(), cpu(vm)
+    wait_reported(vm, discards)
+    lasted = time.monotonic() - start
+    spent = [now - then - lasted * idle
+             for then, now, idle in zip(used, cpu(vm), rate)]
+    after = events(vm)
+    lengths = discards.lengths()
+    gib = sum(lengths) / GIB
+    vm.run(f"kill -USR1 {pid}")
+    job.wait(TIMEOUT)
+    return {"kicks_per_gib": (after["kicks"] - before["kicks"]) / gib,
+            "interrupts_per_gib":
+            (after["interrupts"] - before["interrupts"]) / gib,
+            "host_ms_per_gib": spent[0] / gib * 1000,
+            "device_ms_per_gib": spent[1] / gib * 1000,
+            "blocks_per_gib": len(lengths) / gib}, lengths
+
+
+def one_round(counting, other, number):
+    """Return all samples of one round."""
+    samples = {"load_average": os.getloadavg()[0],
+               **count_all(counting, number)}
+    lengths = []
+    for name in in_turn(DRIVERS, number):
+        found, lengths = spend(other, DRIVERS[name])
+        samples.update((f"{name}_{key}", value)
+                       for key, value in found.items())
+    scale = GIB / sum(lengths) * 1000
+    for kind, shared in (("anonymous", False), ("shared", True)):
+        samples[f"floor_{kind}_ms_per_gib"] = \
+            bench_qemu.plainly_released(lengths, shared) * scale
+    for name in DRIVERS:
+        say(f"cost: round {number}: {name}: for each GiB "
+            f"{samples[f'{name}_instructions_per_gib'] / 1e6:.2f} million "
+            f"instructions, {samples[f'{name}_kicks_per_gib']:.0f} kicks, "
+            f"{samples[f'{name}_interrupts_per_gib']:.0f} interrupts, "
+            f"{samples[f'{name}_host_ms_per_gib']:.0f} ms of the host's CPU, "
+            f"{samples[f'{name}_device_ms_per_gib']:.0f} ms of them in the "
+            "device")
+    return samples
+
+
+def told(samples):
+    """Return what one round's samples tell, by key of the results."""
+    return {"instructions_per_gib_ratio":
+            samples["ours_instructions_per_gib"] /
+            samples["stock_instructions_per_gib"],
+            **{key.removeprefix("ours_"): value
+               for key, value in samples.items() if key.endswith("_per_gib")}}
+
+
+def plot(rounds, where):
+    """Draw instructions, and the host's CPU time."""
+    def of(key):
+        return figure([samples[key] for _, samples in rounds])
+
+    plots.draw(NAME, f"To report a GiB, {where}", (
+        plots.bars, "the guest", "Instructions",
+        {name: {"instructions": of(f"{name}_instructions_per_gib")}
+         for name in DRIVERS}), (
+        plots.bars, "the host", "CPU time (ms)",
+        {**{name: {"CPU time": of(f"{name}_host_ms_per_gib")}
+            for name in DRIVERS},
+         **{f"floor, {kind}": {"CPU time": of(f"floor_{kind}_ms_per_gib")}
+            for kind in ("anonymous", "shared")}}))
+
+
+def measure(options):
+    """Do all rounds; return the results."""
+    say("cost: booting a guest that counts instructions, and one that does not")
+    rounds = []
+    with bench_qemu.guests(options, "icount", cpus=1, icount=SHIFT,
+                           balloon="ioeventfd=off") as (counting,), \
+            bench_qemu.guests(options, NAME) as (other,):
+        counting.push("/tmp/count.sh", COUNT.encode())
+        other.run(PROBE)
+        for number in range(1, options.rounds + 1):
+            samples = one_round(counting, other, number)
+            rounds.append((told(samples), samples))
+    plot(rounds, options.where)
+    return bench_qemu.results(NAME, rounds, GOALS, {
+        "freed_mib": FREED_MIB, "icount_shift": SHIFT})

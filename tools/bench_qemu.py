@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What the parts of the benchmark on QEMU have in common.
+
+They put their figures into one file, build/results/bench.json, with where they
+come from: the kernel, the QEMU, its accelerator, and a digest of the sources. A
+part that runs by itself replaces its own figures there; those of other parts
+stay if they come from the same, and are dropped otherwise.
+
+The drivers take turns in the same guest: one is unloaded and the next is loaded.
+Memory that one has reported, and that nobody has used since, the kernel does
+not offer to the next one: both report what the load frees, and nothing else.
+
+How much is reported is read from QEMU's trace of what it lets go of, which is
+the same for each driver.
+"""
+
+import contextlib
+import mmap
+import re
+import subprocess
+import time
+
+import demo_qemu
+from figures import figures
+from toolkit import MIB
+
+from lab import build, kernels, roots
+from lab.qemu import Vm, accelerator
+
+FILE = "bench"
+
+OURS = "aeration_virtio"
+STOCK = "virtio_balloon"
+DRIVERS = {"ours": OURS, "stock": STOCK}
+
+GIB = 1 << 30
+GUEST_MIB = 2048
+
+# The trace of what QEMU lets go of, on its standard error.
+TRACE = ("-trace", "ram_block_discard_range")
+DISCARD = re.compile(rb"ram_block_discard_range \S+ \+ 0x([0-9a-f]+): "
+                     rb"madvise: \d fallocate: \d ret: 0\n")
+
+# Whichever driver is loaded.
+UNLOAD = (f"for one in {OURS} aeration {STOCK}; do "
+          "test ! -e /sys/module/$one || rmmod $one || exit; done")
+
+QEMU_TIMEOUT = 30	# seconds for it to say its version
+
+# Sources that decide what is measured, beside those in the guest.
+MEASURING = ("tools", "host")
+
+# The kernel's clock for the CPU time of another process or thread, see
+# CPUCLOCK_SCHED and CPUCLOCK_PERTHREAD_MASK: the id is in the upper bits.
+CPU_CLOCK = 2
+CPU_CLOCK_THREAD = 4
+CPU_CLOCK_BITS = 3
+
+
+def place(options):
+    """Return where figures come from, by key of the result file."""
+    root = roots.root_for(options.kernel)
+    said = subprocess.run(
+        roots.command(root, "usr/bin/qemu-system-x86_64", "--version"),
+        stdout=subprocess.PIPE, text=True, check=True,
+        timeout=QEMU_TIMEOUT).stdout
+    sources = build.source_files(build.PROGRAM_SOURCES + MEASURING)
+    return {"kernel": kernels.kernel(options.kernel).version,
+            "qemu": re.search(r"version (\S+)", said)[1],
+            "accelerator": accelerator(),
+            "sources": build.digest(sources)[:16]}
+
+
+def results(name, rounds, goals, more=()):
+    """Return what goes into the file from one part.
+
+    `rounds` is a list of (told, samples): what a round tells by key of the
+    results, and what was measured in it.
+    """
+    found = figures([told for told, _ in rounds])
+    return {**found,
+            "parts": {name: {"rounds": len(rounds), "keys": list(found),
+                             "goals": goals, **dict(more),
+                             "samples": [samples for _, samples in rounds]}}}
+
+
+def merge(old, new):
+    """Return a file's results with those of one part put in.
+
+    `old` may be anything that was in the file. What it has from elsewhere, or
+    from the same parts, is dropped.
+    """
+    named = set(new["parts"])
+    parts = old.get("parts")
+    where = ("kernel", "qemu", "accelerator", "sources")
+    if not isinstance(parts, dict) or \
+            any(old.get(key) != new[key] for key in where):
+        return new
+    kept = {name: part for name, part in parts.items() if name not in named}
+    figured = {key: old[key] for part in kept.values()
+               for key in part["keys"] if key in old}
+    return {**{key: new[key] for key in where}, **figured,
+            **{key: value for key, value in new.items()
+               if key not in (*where, "parts")},
+            "parts": {**kept, **new["parts"]}}
+
+
+def in_turn(names, number):
+    """Return the names in the order of a round: who is first alternates."""
+    return list(names) if number % 2 else list(names)[::-1]
+
+
+@contextlib.contextmanager
+def guests(options, name, count=1, **more):
+    """Boot guests; yield a list of them."""
+    more.setdefault("mem_mib", GUEST_MIB)
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(
+            Vm(options.kernel, f"bench-{name}{number}-{options.kernel}",
+               extra=TRACE, **more)) for number in range(1, count + 1)]
+
+
+def use(vm, driver):
+    """Have a guest's balloon device driven by `driver`, or by none."""
+    vm.run(UNLOAD)
+    if driver:
+        demo_qemu.bind(vm, driver)
+
+
+def settle(*vms):
+    """Wait until no guest's memory moves any more."""
+    for vm in vms:
+        vm.sample()
+    for vm in vms:
+        demo_qemu.keep_still(vm)
+
+
+def cpu_seconds(pid, thread=False):
+    """Return the CPU time of a process, or of its first thread only."""
+    kind = CPU_CLOCK | (CPU_CLOCK_THREAD if thread else 0)
+    return time.clock_gettime(~pid << CPU_CLOCK_BITS | kind)
+
+
+def minor_faults(pid):
+    """Return the page faults of a process that needed no disk."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+        # Field 10; the name, field 2, is in brackets and may have spaces.
+        return int(stat.read().rpartition(")")[2].split()[7])
+
+
+def discarded(data):
+    """Return the lengths of what QEMU let go of, from its log."""
+    return [int(length, 16) for length in DISCARD.findall(data)]
+
+
+class Discards:
+    """What QEMU lets go of, from now on."""
+
+    def __init__(self, vm):
+        self.path = vm.logs / "qemu.log"
+        self.start = self.path.stat().st_size
+
+    def lengths(self):
+        """Return the lengths in bytes, one for each block."""
+        with open(self.path, "rb") as log:
+            log.seek(self.start)
+            return discarded(log.read())
+
+    def mib(self):
+        """Return how much that is, MiB."""
+        return sum(self.lengths()) / MIB
+
+
+def value(text, name):
+    """Return the numbers that a program of the guest printed after `name`."""
+    return [float(number) for number in
+            re.findall(rf"^{name} ([0-9.]+)$", text, re.M)]
+
+
+def summed(curves, begin, end, step):
+    """Return the sum of curves, [(time, value)], at each step of time.
+
+    Each curve is taken to keep its value until its next sample.
+    """
+    total = []
+    at = begin
+    places = [0] * len(curves)
+    while at <= end:
+        for number, curve in enumerate(curves):
+            while places[number] + 1 < len(curve) and \
+                    curve[places[number] + 1][0] <= at:
+                places[number] += 1
+        total.append((at, sum(curve[place][1] for curve, place
+                              in zip(curves, places, strict=True))))
+        at += step
+    return total
+
+
+def plainly_released(lengths, shared):
+    """Release blocks as a program does that is no QEMU; return CPU seconds.
+
+    They are touched before, page by page, in memory that may be huge pages, as
+    QEMU's is. `shared` memory is a file without a name, of which the blocks
+    are cut; other memory is the program's own.
+    """
+    kind = mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE
+    with mmap.mmap(-1, sum(lengths), kind | mmap.MAP_ANONYMOUS) as memory:
+        with contextlib.suppress(OSError):
+            memory.madvise(mmap.MADV_HUGEPAGE)
+        for page in range(0, len(memory), mmap.PAGESIZE):
+            memory[page] = 1
+        advice = mmap.MADV_REMOVE if shared else mmap.MADV_DONTNEED
+        start = time.thread_time()
+        offset = 0
+        for length in lengths:
+            memory.madvise(advice, offset, length)
+            offset += length
+        return time.thread_time() - start
