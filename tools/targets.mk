@@ -26,10 +26,11 @@
 ##       MIB=1000               free this much (default 1500)
 ##       HOST=hintd             over hintd, beside QEMU's own device
 ##   make bench               measure beside the stock drivers; results in
-##                            build/results, a table on the terminal
-##       ONLY=xen               this part (so far there is no other)
+##                            build/results, tables on the terminal
+##       ONLY=release           this part; or churn, mixed, pagefault, cost,
+##                            hints, xen; several may be
 ##       KERNEL=6.12            in guests with this kernel (default 6.1)
-##       ROUNDS=9               so many rounds (default 5)
+##       ROUNDS=9               so many rounds of each (default 3 or 5)
 ##   make bench-compare OLD=FILE NEW=FILE
 ##                            compare two result files of it
 ##   make check               run all tests; the last line is the verdict
