@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """What the benchmark makes of samples: figures, ratios, tables, comparisons."""
 
+import argparse
 import json
 import os
 import pathlib
@@ -22,6 +23,9 @@ import bench_release	# noqa: E402
 import bench_xen	# noqa: E402
 import figures		# noqa: E402
 import plots		# noqa: E402
+import toolkit		# noqa: E402
+
+from lab import suites	# noqa: E402
 
 WAYS = ("surrender", "restore")
 
@@ -338,3 +342,28 @@ def test_parse(monkeypatch):
     for bad in ("2", "0", "x"):
         with pytest.raises(SystemExit):
             parsed("--rounds", bad)
+
+
+def test_part_in_guests(request, monkeypatch, tmp_path):
+    """A part measures both drivers in a guest, and writes figures and a plot.
+
+    The churn, made short; the parts differ in what load they run.
+    """
+    wanted = request.config.getoption("--kernel") or suites.KERNELS[:1]
+    for name, value in (("SECONDS", 2), ("PROGRAMS", (1,))):
+        monkeypatch.setattr(bench_churn, name, value)
+    for module in (bench, toolkit):
+        monkeypatch.setattr(module, "RESULTS", tmp_path)
+    monkeypatch.setattr(bench, "TOP", tmp_path)
+    monkeypatch.setattr(toolkit, "prepare", lambda *_: None)
+    bench.run(argparse.Namespace(kernel=wanted[0], rounds=1, only=["churn"]))
+    found = json.loads((tmp_path / "bench.json").read_text(encoding="ascii"))
+    for name in bench_qemu.DRIVERS:
+        one, = found["parts"]["churn"]["samples"]
+        assert one[f"{name}_churn_cycles_1"] > 0
+        assert one[f"{name}_churn_take_s_1"] > 0
+        assert one[f"{name}_churn_cpu_s_1"] > 0
+        # It touches memory that the host has to find, at least once.
+        assert one[f"{name}_churn_faults_1"] > 0
+    assert figures.is_figure(found["churn_ratio_1"])
+    assert (tmp_path / "bench-churn.png").stat().st_size > 1000

@@ -96,6 +96,7 @@ def instructions_in(text):
 def count(vm, driver):
     """Free memory under -icount; return (instructions, GiB let go of)."""
     bench_qemu.use(vm, driver)
+    vm.run(f"sleep {CALM}", timeout=TIMEOUT)
     job, pid = demo_qemu.touch(vm, FREED_MIB)
     vm.run(f"sleep {CALM}", timeout=TIMEOUT)
     discards = bench_qemu.Discards(vm)
@@ -152,6 +153,7 @@ def wait_reported(vm, discards):
 def spend(vm, driver):
     """Free memory; return the samples per GiB, and the lengths of blocks."""
     bench_qemu.use(vm, driver)
+    bench_qemu.settle(vm)
     job, pid = demo_qemu.touch(vm, FREED_MIB)
     bench_qemu.settle(vm)
     idle_from, idle_cpu = time.monotonic(), cpu(vm)

@@ -4,7 +4,9 @@
 One guest frees memory, or several do at the same moment. The clock starts just
 before the order to free it is sent, and stops when 95 % of it has left the
 resident set of the last QEMU. All guests are there all the time; those that are
-not asked to do anything are idle. Before each free, all memory keeps still.
+not asked to do anything are idle. All memory keeps still before it is touched,
+and again before it is freed: nobody uses what was reported a moment ago, which
+would make ours more careful for a while.
 """
 
 import concurrent.futures
@@ -59,6 +61,7 @@ def wait_back(vms, start, limits):
 
 def free_together(vms):
     """Have all guests free memory at once; return the Release."""
+    bench_qemu.settle(*vms)
     with concurrent.futures.ThreadPoolExecutor(len(vms)) as pool:
         held = list(pool.map(lambda vm: demo_qemu.touch(vm, FREED_MIB), vms))
         bench_qemu.settle(*vms)
