@@ -14,6 +14,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from lab import hypervisors, suites	# noqa: E402
 from lab import image as lab_image	# noqa: E402
 
+pytest_plugins = ["matrix_report"]
+
 
 def pytest_addoption(parser):
     """Add --kernel."""

@@ -2,6 +2,7 @@
 """What several tests do with a domain of Xen."""
 
 import guest
+from lab import xentrace
 
 # Xen counts pages, `xl list` and `xl info` whole MiB.
 ROUNDING_MIB = 2
@@ -70,3 +71,21 @@ def oom_kills(domain):
 def burst(domain, mib, seconds=0.05):
     """Have a program use so much memory, as fast as it can, and free it."""
     domain.run(f"/opt/aeration/memwork churn {mib} {seconds}", timeout=LONG)
+
+
+def comes_in_superpages(xen, domain, mib):
+    """What a program gets back is mapped by Xen with entries of 2 MiB.
+
+    Xen's own trace of the domain's physical map says so.
+    """
+    before = states(domain)["held"]
+    with xentrace.Trace(xen) as trace:
+        job = guest.hold(domain, mib)
+        back = before - states(domain)["held"]
+    orders = [one.order for one in trace.entries(domain) if one.backed]
+    assert back > mib / 4
+    # More than that if some went again meanwhile.
+    assert len(orders) >= back
+    assert set(orders) == {xentrace.SUPERPAGE_ORDER}
+    guest.free_held(domain, job)
+    guest.end_held(domain, job)

@@ -43,6 +43,11 @@ def wait_value(vm, name, wanted, timeout=SOON):
                   f"{name} to be {wanted!r}", timeout)
 
 
+def choose(vm, word):
+    """Ask for a backend at run time."""
+    vm.run(f"echo {word} > /sys/module/aeration/parameters/backend")
+
+
 def said(vm, text):
     """Fail unless the kernel log has `text`."""
     assert text in vm.kernel_log(), f"the kernel log does not say {text!r}"

@@ -1,20 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The virtio backend on devices that are missing, unfit, small or gone."""
+"""The virtio backend on devices that are unfit, small or gone."""
 
 import pytest
 
 import guest
 from guest import MIB
 from lab.qemu import Vm
-
-
-def test_no_device(image, kernel):
-    """Without a balloon device the modules load, say so, and the guest runs."""
-    with Vm(kernel, f"no-device-{kernel}", balloon=False) as vm:
-        vm.run("modprobe aeration_virtio")
-        assert guest.value(vm, "state") == "off"
-        assert "no virtio balloon device" in guest.value(vm, "why/virtio")
-        guest.unload(vm)
 
 
 def test_no_feature_bit(image, kernel):
@@ -89,28 +80,6 @@ def test_small_queue(image, kernel, size):
         assert seen["max_descriptors"] == size
         assert seen["blocks"] > 100
         assert not seen["indirect"] and not seen["violations"]
-        guest.unload(vm)
-
-
-@pytest.mark.parametrize("wire", ["sg", "hints"])
-def test_wire(image, kernel, wire):
-    """Both wires release real memory, and the device sees only whole blocks."""
-    with guest.vhost_guest(kernel, f"wire-{wire}", wire=wire,
-                           cmdline=f"aeration_virtio.wire={wire}") as (
-                               vm, device):
-        vm.run("modprobe aeration_virtio")
-        guest.wait_value(vm, "state", "running")
-        job = guest.hold(vm, 1024)
-        before = device.guest_bytes()
-        guest.free_held(vm, job)
-        vm.wait_until(lambda: device.guest_bytes() <
-                      before - guest.SHARE * 1024 * MIB,
-                      "the memory file to lose its blocks", guest.SOON)
-        guest.end_held(vm, job)
-        seen = device.snapshot()
-        assert not seen["refused"] and not seen["violations"]
-        assert not seen["indirect"] and not seen["ring_errors"]
-        assert seen["max_descriptors"] == (32 if wire == "sg" else 1)
         guest.unload(vm)
 
 

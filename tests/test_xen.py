@@ -9,84 +9,13 @@ import pytest
 import domu
 import guest
 import ktap
-from lab import xentrace
 from lab.xen import Xen
 
 MEM_MIB = 768
 
-# Kernel and kind of domain; each on every Xen.
-DOMAINS = [("6.1", "pvh"), ("6.12", "pvh"), ("7.3", "pvh"),
-           ("6.1", "pv"), ("6.12", "pv")]
-
 # The Xen of a suite with the kernel of the same: for what need not be seen on
 # every pair.
 PAIRS = [("4.17", "6.1"), ("4.20", "6.12")]
-
-VERSIONS = ["4.17", "4.20"]
-
-
-def comes_in_superpages(xen, domain, mib):
-    """What a program gets back is mapped by Xen with entries of 2 MiB.
-
-    Xen's own trace of the domain's physical map says so.
-    """
-    before = domu.states(domain)["held"]
-    with xentrace.Trace(xen) as trace:
-        job = guest.hold(domain, mib)
-        back = before - domu.states(domain)["held"]
-    orders = [one.order for one in trace.entries(domain) if one.backed]
-    assert back > mib / 4
-    # More than that if some went again meanwhile.
-    assert len(orders) >= back
-    assert set(orders) == {xentrace.SUPERPAGE_ORDER}
-    guest.free_held(domain, job)
-    guest.end_held(domain, job)
-
-
-@pytest.mark.parametrize("series, kind", DOMAINS)
-@pytest.mark.parametrize("version", VERSIONS)
-def test_goes_and_comes(image, version, series, kind):
-    """Surplus leaves, Xen has it, a burst gets all of it back, unload too."""
-    with Xen(version, f"life-{version}-{series}-{kind}",
-             kernels=[series]) as xen:
-        domain = xen.domain(series, kind, mem_mib=MEM_MIB)
-        before, xen_before = domain.mib(), xen.free_mib()
-        free_before = guest.free_kib(domain)
-        available = domu.available_mib(domain)
-        domu.load(domain)
-        held = domu.settled(domain, before * domu.SURPLUS_SHARE)
-        domu.expect_mib(domain, before - held)
-        assert abs(xen.free_mib() - xen_before - held) <= \
-            2 * domu.ROUNDING_MIB
-        # The kernel trusts none of what it would have to reclaim first by a
-        # part as large as its low watermarks.
-        assert domu.available_mib(domain) >= available - 64
-        domain.wait_until(
-            lambda: xen.run(f"xenstore-read /local/domain/{domain.id}"
-                            "/data/aeration/held", check=False).out.strip() ==
-            str(int(held * 1024)), "xenstore to say how much is held",
-            guest.SOON)
-
-        # More than is free: most of what is held has to come back.
-        if kind == "pvh":
-            comes_in_superpages(xen, domain, int(available * 0.9))
-        else:
-            domu.burst(domain, int(available * 0.9))
-        assert domu.oom_kills(domain) == 0
-        domu.settled(domain, before * domu.SURPLUS_SHARE)
-
-        mib = int(available * 0.6)
-        done = domain.run(f"/opt/aeration/integrity 20 300 {mib} 2048",
-                          timeout=400, check=False)
-        assert not done.rc, done.out
-        domain.run("rmmod aeration_xen", timeout=domu.LONG)
-        assert domu.states(domain)["quarantined"] == 0
-        assert domu.held_mib(domain) == 0
-        domu.expect_mib(domain, before)
-        assert abs(xen.free_mib() - xen_before) <= 2 * domu.ROUNDING_MIB
-        domain.run("rmmod aeration")
-        assert guest.free_kib(domain) >= free_before - 20480
-        assert domu.oom_kills(domain) == 0
 
 
 @pytest.mark.parametrize("version, series", PAIRS)
@@ -293,32 +222,6 @@ def test_small_extents(image, version, series):
         domain.run("rmmod aeration_xen", timeout=domu.LONG)
         domu.expect_mib(domain, before)
         assert domu.states(domain)["quarantined"] == 0
-
-
-@pytest.mark.parametrize("version, series", PAIRS)
-def test_domain_0(image, version, series):
-    """By name only; and never the balloon of the host that Xen itself is on."""
-    with Xen(version, f"dom0-{version}", dom0_kernel=series, dom0_mib=1280,
-             extra=["-device", "virtio-balloon-pci,free-page-reporting=on"]) \
-            as xen:
-        xen.run("modprobe aeration_xen")
-        assert guest.value(xen, "state") == "off"
-        assert "only when asked for by name" in guest.value(xen, "why/xen")
-        assert xen.run("modprobe aeration_virtio", check=False).rc or \
-            guest.value(xen, "state") == "off"
-        assert "the balloon of an outer host" in guest.value(xen, "why/virtio")
-        guest.said(xen, "virtio refused")
-
-        before = xen.free_mib()
-        xen.run("echo xen > /sys/module/aeration/parameters/backend")
-        guest.wait_value(xen, "state", "running")
-        held = domu.settled(xen, 300)
-        assert abs(xen.free_mib() - before - held) <= 8
-        domu.burst(xen, 400)
-        assert domu.oom_kills(xen) == 0
-        xen.run("rmmod aeration_xen", timeout=domu.LONG)
-        assert abs(xen.free_mib() - before) <= 8
-        assert domu.states(xen)["quarantined"] == 0
 
 
 @pytest.mark.parametrize("version, series", PAIRS)

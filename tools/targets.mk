@@ -37,6 +37,12 @@
 ##       KERNEL="6.1 6.12"      boot these kernels only
 ##       TESTS=tests/test_lab.py  run these only; several, or FILE::TEST, may be
 ##       JOBS=1                 tests beside each other (default 2)
+##   make matrix              the part of it that boots one image on every host:
+##                            a table on the terminal, and in build/results
+##       LIST=1                 list the cells, and say which are left out and why
+##       CELL=pvh-4.17-auto-6.1   this cell only; or several, or "pvh-*"
+##       KERNEL=6.1             cells with these kernels only
+##       JOBS=1                 cells beside each other (default 2)
 ##   make fuzz                feed hostile input to hintd's parts; shows what was
 ##                            executed and the lines it reached
 ##   make pacesim             build build/pacesim/pacesim, which replays traces of
@@ -61,7 +67,7 @@ TESTS ?= tests
 PLAIN_ENV := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES \
 	     -u MAKE_TERMOUT -u MAKE_TERMERR -u KDIR -u KVER -u KERNEL -u MIB \
 	     -u TESTS -u JOBS -u HOST -u SECONDS -u PLACE -u ONLY -u ROUNDS \
-	     -u OLD -u NEW PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=tests
+	     -u OLD -u NEW -u CELL -u LIST PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=tests
 PYTHON := $(PLAIN_ENV) /usr/bin/python3
 KERNEL_OPTIONS := $(foreach one,$(KERNEL),--kernel $(one))
 
@@ -132,11 +138,26 @@ bench-compare:
 	  exit 1; }
 	@exec $(PYTHON) "$(TOP)/tools/bench.py" compare "$(OLD)" "$(NEW)"
 
-# Each test boots a guest of its own, so they can run beside each other.
+# Each test boots a guest of its own, so they can run beside each other; but for
+# those of a group, which share a machine.
+PYTEST := $(PYTHON) -m pytest -p no:cacheprovider \
+	  $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadgroup) \
+	  $(KERNEL_OPTIONS)
+
 check: image
-	@cd "$(TOP)" && exec $(PYTHON) -m pytest -v -p no:cacheprovider \
-	  $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist load) \
-	  $(KERNEL_OPTIONS) $(TESTS)
+	@cd "$(TOP)" && exec $(PYTEST) -v $(TESTS)
+
+# What CELL and KERNEL name is looked at before anything is built.
+CELL_OPTIONS = $(foreach one,$(CELL),--cell "$(one)")
+
+matrix: matrix-list $(if $(LIST),,image)
+	@$(if $(LIST),:,cd "$(TOP)" && exec $(PYTEST) -q --cell-lines \
+	  -o console_output_style=classic $(CELL_OPTIONS) \
+	  tests/test_matrix.py::test_cell)
+
+matrix-list: packages
+	@cd "$(TOP)" && exec $(PYTHON) -m pytest --list-cells $(KERNEL_OPTIONS) \
+	  $(CELL_OPTIONS) tests/test_matrix.py $(if $(LIST),,>/dev/null)
 
 clean:
 	cd "$(TOP)" && rm -rf build tests/kselftest/out
@@ -149,5 +170,5 @@ clean-cache:
 	@cd "$(TOP)" && exec $(PYTHON) -m lab clean-cache
 
 .PHONY: modules modules_install install-tree uninstall-tree hintd \
-	hintd_install pacesim pacing-plot fuzz help packages setup image demo bench bench-compare \
-	check clean clean-cache
+	hintd_install pacesim pacing-plot fuzz help packages setup image demo \
+	bench bench-compare check matrix matrix-list clean clean-cache

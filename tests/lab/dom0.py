@@ -34,9 +34,9 @@ XENSTORE_NAMES = ("ls", "list", "read", "write", "exists", "rm", "watch",
 XL_CONF = b'autoballoon="off"\n'
 
 
-def kernel_path(series):
-    """Return where in domain 0 the kernel of a series is."""
-    return f"/{PLACE}/kernel-{series}"
+def kernel_path(name):
+    """Return where in domain 0 a kernel for guests is."""
+    return f"/{PLACE}/kernel-{name}"
 
 
 def _programs(version):
@@ -100,7 +100,7 @@ def archive(version, kernel, guest):
 def write(path, version, kernel, guests):
     """Write to `path` all that domain 0 boots with, kernels for it included.
 
-    `guests` are the series of the kernels that its guests shall boot.
+    `guests` are the kernels that its guests shall boot: {name: ELF file}.
     """
     guest = image.image()
     parts = [guest.path, archive(version, kernel, guest)]
@@ -110,5 +110,5 @@ def write(path, version, kernel, guests):
             data = part.read_bytes()
             out.write(data + b"\0" * (-len(data) % 4))
         out.write(image.archive({
-            kernel_path(series)[1:]: image.file(kernels.kernel(series).vmlinux)
-            for series in guests}))
+            kernel_path(name)[1:]: image.file(path)
+            for name, path in guests.items()}))

@@ -72,6 +72,7 @@ class Xen(QemuMachine):
     dom0_kernel   series; default: the kernel of the suite that has this Xen
     kernels       series of the kernels that domains shall boot; default: that
                   of domain 0; each more takes a second to boot with
+    own_kernels   more of them, of our own: {name: ELF file}, see tree.py
     mem_mib       of the machine
     dom0_mib      of it for domain 0
     cpus          of the machine; domain 0 has dom0_cpus of them
@@ -87,13 +88,15 @@ class Xen(QemuMachine):
     kind = "Xen machine"
 
     def __init__(self, version, name, *, dom0_kernel=None,
-                 kernels=None, mem_mib=3072, dom0_mib=1024, cpus=2,
+                 kernels=None, own_kernels=None, mem_mib=3072, dom0_mib=1024,
+                 cpus=2,
                  dom0_cpus=1, cmdline_xen="", cmdline_dom0="", allow=(),
                  extra=()):
         dom0_kernel = dom0_kernel or hypervisors.hypervisor(version).kernel
         super().__init__(dom0_kernel, name, allow)
         self.version = version
         self.guest_kernels = tuple(kernels or (dom0_kernel,))
+        self.own_kernels = dict(own_kernels or {})
         self.mem_mib = mem_mib
         self.dom0_mib = dom0_mib
         self.cpus = cpus
@@ -112,7 +115,9 @@ class Xen(QemuMachine):
         which = hypervisors.hypervisor(self.version)
         kernel = lab_kernels.kernel(self.kernel)
         initrd = pathlib.Path(self.sockets, "initrd")
-        dom0.write(initrd, self.version, self.kernel, self.guest_kernels)
+        dom0.write(initrd, self.version, self.kernel, {
+            **{series: lab_kernels.kernel(series).vmlinux
+               for series in self.guest_kernels}, **self.own_kernels})
         memory = f"{self.dom0_mib}M"
         xen_line = (f"{XEN_LINE} dom0_mem={memory},max:{memory} "
                     f"dom0_max_vcpus={self.dom0_cpus} {self.cmdline_xen}")
@@ -152,7 +157,7 @@ class Xen(QemuMachine):
         configuration, see xl.cfg(5); `allow` are regular expressions of lines
         of its log that are expected.
         """
-        if kernel not in self.guest_kernels:
+        if kernel not in (*self.guest_kernels, *self.own_kernels):
             raise LabError(f"kernel {kernel} is not in this machine: give "
                            f"Xen(..., kernels=[{kernel!r}])")
         if not self.ports:
