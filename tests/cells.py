@@ -94,13 +94,14 @@ def _places():
     for wire in ("hints", "sg"):
         yield Place(f"hintd-{wire}", "hintd", "virtio", "xen", wire=wire)
     for version in hypervisors.versions():
-        for kind in ("pvh", "pv"):
-            yield Place(f"{kind}-{version}", kind, "xen", "virtio",
-                        xen=version)
-    for version in hypervisors.versions():
         yield Place(f"dom0-{version}", "dom0", "xen", "virtio",
                     by_itself=False, xen=version)
     yield Place("loop", "loop", "loop", "hyperv", by_itself=False)
+    # Last: a machine that cells share is kept until others come.
+    for version in hypervisors.versions():
+        for kind in ("pvh", "pv"):
+            yield Place(f"{kind}-{version}", kind, "xen", "virtio",
+                        xen=version)
 
 
 PLACES = tuple(_places())

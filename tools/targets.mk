@@ -42,7 +42,8 @@
 ##       LIST=1                 list the cells, and say which are left out and why
 ##       CELL=pvh-4.17-auto-6.1   this cell only; or several, or "pvh-*"
 ##       KERNEL=6.1             cells with these kernels only
-##       JOBS=1                 cells beside each other (default 2)
+##       JOBS=1                 cells beside each other (default 2, and 1 where less
+##                            than 8 GiB of memory are free)
 ##   make fuzz                feed hostile input to hintd's parts; shows what was
 ##                            executed and the lines it reached
 ##   make pacesim             build build/pacesim/pacesim, which replays traces of
@@ -140,7 +141,7 @@ bench-compare:
 
 # Each test boots a guest of its own, so they can run beside each other; but for
 # those of a group, which share a machine.
-PYTEST := $(PYTHON) -m pytest -p no:cacheprovider \
+PYTEST = $(PYTHON) -m pytest -p no:cacheprovider \
 	  $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadgroup) \
 	  $(KERNEL_OPTIONS)
 
@@ -150,6 +151,9 @@ check: image
 # What CELL and KERNEL name is looked at before anything is built.
 CELL_OPTIONS = $(foreach one,$(CELL),--cell "$(one)")
 
+# A cell takes up to 3 GiB.
+matrix: JOBS := $(if $(filter-out file,$(origin JOBS)),$(JOBS),$(shell \
+	  awk '/^MemAvailable:/ { print $$2 < 8388608 ? 1 : 2 }' /proc/meminfo))
 matrix: matrix-list $(if $(LIST),,image)
 	@$(if $(LIST),:,cd "$(TOP)" && exec $(PYTEST) -q --cell-lines \
 	  -o console_output_style=classic $(CELL_OPTIONS) \
