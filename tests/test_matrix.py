@@ -112,6 +112,7 @@ def test_cell(cell, image, shared_xen, machines, record_property):
         booted = host.image_sha256()
         record_property("image_sha256", booted)
         assert booted == image.sha256
+        assert host.vm.run("uname -r").out.startswith(f"{cell.series}.")
         host.start()
         if cell.runs:
             lives(host)
