@@ -73,10 +73,13 @@ static void count_out(struct page *page, long pages)
 static struct page *take_one(void)
 {
 	gfp_t gfp = HOLD_GFP | (aeration_hold.dev->scrub ? __GFP_ZERO : 0);
-	struct page *page = alloc_pages_node(aeration_zones_richest(),
-					     gfp | __GFP_THISNODE,
+	int nid = aeration_zones_richest();
+	struct page *page = alloc_pages_node(nid, gfp | __GFP_THISNODE,
 					     aeration_hold.order);
 
+	/* What that one has may be in small pieces. */
+	if (!page)
+		page = alloc_pages_node(nid, gfp, aeration_hold.order);
 	if (!page)
 		return NULL;
 	count_out(page, block_pages());
@@ -480,15 +483,20 @@ EXPORT_SYMBOL_GPL(aerator_resume);
  * @dev: a durable device, started or not
  * @scrub: they must
  *
- * On return no block is under way to the hypervisor for which it was otherwise.
+ * After success no block is under way to the hypervisor for which it was otherwise.
  *
  * Context: process context; sleeps until a batch on its way is there.
+ * Return: 0, or -EINTR with nothing changed if the caller was killed first.
  */
-void aerator_set_scrub(struct aerator_dev_info *dev, bool scrub)
+int aerator_set_scrub(struct aerator_dev_info *dev, bool scrub)
 {
-	mutex_lock(&aeration_hold.surrender_lock);
+	int err = mutex_lock_killable(&aeration_hold.surrender_lock);
+
+	if (err)
+		return err;
 	dev->scrub = scrub;
 	mutex_unlock(&aeration_hold.surrender_lock);
+	return 0;
 }
 EXPORT_SYMBOL_GPL(aerator_set_scrub);
 
@@ -535,23 +543,29 @@ static int hold_start(struct aerator_dev_info *dev)
 	aeration_hold.spoiled = false;
 	aeration_hold.quarantined_before =
 		aeration_hold_blocks(AERATOR_BLOCK_QUARANTINED);
+	/* Before anybody can have some of it restored. */
+	count_pool(1);
+	err = -ENOMEM;
 	aeration_hold.restoring = kvzalloc(struct_size(aeration_hold.restoring,
 						       block,
 						       dev->capacity), GFP_KERNEL);
 	if (!aeration_hold.restoring)
-		return -ENOMEM;
+		goto out_count;
 	err = aeration_pressure_start();
-	if (err) {
-		free_restoring();
-		return err;
-	}
-	count_pool(1);
+	if (err)
+		goto out_restoring;
 	if (aeration_hold.pinned)
 		module_put(THIS_MODULE);
 	aeration_hold.pinned = false;
 	aeration_watch_start(&aeration_hold_watch_ops, aeration_pressure_keep(),
 			     aeration_hold.order);
 	return 0;
+
+out_restoring:
+	free_restoring();
+out_count:
+	count_pool(-1);
+	return err;
 }
 
 /* Whatever the hypervisor does not give back by the end stays in the pool. */

@@ -266,8 +266,7 @@ static int set_scrub(const char *val, const struct kernel_param *kp)
 
 	if (kstrtobool(val, &scrub))
 		return -EINVAL;
-	aerator_set_scrub(kp->arg, scrub);
-	return 0;
+	return aerator_set_scrub(kp->arg, scrub);
 }
 
 static int get_scrub(char *buf, const struct kernel_param *kp)

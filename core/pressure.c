@@ -367,7 +367,7 @@ static u64 not_taken(void)
  * Context: process context under the registry's mutex, while the source is
  *	started; sleeps.
  * Return: 0, -ERESTARTSYS if a signal came first, -EAGAIN if the backend is not
- *	ready, -EIO if it did not take what was offered.
+ *	ready or nothing may go at present, -EIO if it did not take what was offered.
  */
 int aeration_pressure_flush(void)
 {
@@ -390,6 +390,8 @@ int aeration_pressure_flush(void)
 	aeration_watch_kick();
 	if (not_taken() != errors)
 		return -EIO;
+	if (result == HOLD_NOT_NOW)
+		return -EAGAIN;
 	return signal_pending(current) ? -ERESTARTSYS : 0;
 }
 

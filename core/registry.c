@@ -598,7 +598,8 @@ EXPORT_SYMBOL_GPL(aerator_decline);
 
 /**
  * aerator_fail - say that a device is of no use any more
- * @dev: a started device; its react returns -ENODEV from now on
+ * @dev: a started device; its react returns -ENODEV from now on. For one that has
+ *	not been started nothing happens
  * @why: the reason, copied
  *
  * Context: process context, before aerator_shutdown().
@@ -607,6 +608,9 @@ void aerator_fail(struct aerator_dev_info *dev, const char *why)
 {
 	int kind = kind_of(dev->ops->name);
 
+	/* There may be another one of its kind, which is well. */
+	if (READ_ONCE(reg.slot[kind].dev) != dev)
+		return;
 	set_why(kind, why);
 	set_bit(kind, &reg.failed);
 	queue_work(aeration_wq, &reg.update);

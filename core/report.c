@@ -18,7 +18,9 @@
 /* How long a guest out of memory waits for an ack, ms. */
 #define OOM_WAIT_MS	500
 
-struct aeration_report_source aeration_reporter;
+struct aeration_report_source aeration_reporter = {
+	.returned = __WAIT_QUEUE_HEAD_INITIALIZER(aeration_reporter.returned),
+};
 
 static unsigned long sg_pages(struct scatterlist *sgl, unsigned int nents)
 {
@@ -169,7 +171,6 @@ static int report_start(struct aerator_dev_info *dev)
 {
 	int err;
 
-	init_waitqueue_head(&aeration_reporter.returned);
 	aeration_reporter.oom.notifier_call = on_oom;
 	aeration_reporter.dev = dev;
 	aeration_reporter.prdev.report = report_blocks;

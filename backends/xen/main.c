@@ -14,7 +14,6 @@
 #define pr_fmt(fmt) "aeration_xen: " fmt
 
 #include <linux/err.h>
-#include <linux/gfp.h>
 #include <linux/kernel.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -76,6 +75,8 @@ static unsigned int capacity = AERATOR_DURABLE_CAPACITY;
 module_param_cb(capacity, &capacity_ops, &capacity, 0444);
 MODULE_PARM_DESC(capacity, "most blocks in a batch (1 to 512, default 512)");
 
+static struct platform_device *xb_device;
+
 static int start_up(void)
 {
 	int err;
@@ -101,14 +102,8 @@ static void shut_down(void)
  */
 static bool xen_tells_pages(void)
 {
-	struct page *page = alloc_page(GFP_KERNEL);
-	int backed;
-
-	if (!page)
-		return false;
-	backed = aeration_xb_is_backed(page_to_pfn(page));
-	__free_page(page);
-	return backed == 1;
+	/* A page in use, with memory behind it for sure: that of our device. */
+	return aeration_xb_is_backed(page_to_pfn(virt_to_page(xb_device))) == 1;
 }
 
 /* A PV domain gives and gets single frames. */
@@ -199,8 +194,6 @@ static int on_pm(struct notifier_block *nb, unsigned long event, void *unused)
 
 static struct notifier_block pm_nb = { .notifier_call = on_pm };
 
-static struct platform_device *xb_device;
-
 static int make_device(void)
 {
 	int err = platform_driver_register(&xb_driver);
@@ -234,10 +227,10 @@ static int __init xb_init(void)
 	if (err)
 		return err;
 	aeration_xb.pv = !xen_feature(XENFEAT_auto_translated_physmap);
-	find_order();
 	err = make_device();
 	if (err)
 		return err;
+	find_order();
 	aeration_xb_store_start();
 	err = start_up();
 	if (err)

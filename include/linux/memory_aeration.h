@@ -164,6 +164,6 @@ void aerator_fail(struct aerator_dev_info *dev, const char *why);
 void aerator_note_timeout(struct aerator_dev_info *dev);
 void aerator_quiesce(struct aerator_dev_info *dev);
 void aerator_resume(struct aerator_dev_info *dev);
-void aerator_set_scrub(struct aerator_dev_info *dev, bool scrub);
+int aerator_set_scrub(struct aerator_dev_info *dev, bool scrub);
 
 #endif /* _LINUX_MEMORY_AERATION_H */
