@@ -193,7 +193,8 @@ class Results:
         for row in rows:
             terminalreporter.write_line("  ".join(
                 text.ljust(width) for text, width in zip(row, widths)).rstrip())
-        for text in (*rule_lines(), f"image: SHA-256 {image}, the same for all",
+        same = f"SHA-256 {image}, the same for all" if image else "not known"
+        for text in (*rule_lines(), f"image: {same}",
                      f"results: {RESULTS / 'matrix.json'}, matrix.md"):
             terminalreporter.write_line(text)
 

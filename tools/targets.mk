@@ -155,7 +155,7 @@ CELL_OPTIONS = $(foreach one,$(CELL),--cell "$(one)")
 matrix: JOBS := $(if $(filter-out file,$(origin JOBS)),$(JOBS),$(shell \
 	  awk '/^MemAvailable:/ { print $$2 < 8388608 ? 1 : 2 }' /proc/meminfo))
 matrix: matrix-list $(if $(LIST),,image)
-	@$(if $(LIST),:,cd "$(TOP)" && exec $(PYTEST) -q --cell-lines \
+	@$(if $(LIST),:,cd "$(TOP)" && exec $(PYTEST) -q -rN --cell-lines \
 	  -o console_output_style=classic $(CELL_OPTIONS) \
 	  tests/test_matrix.py::test_cell)
 
