@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from lab import LabError, xentrace
+from lab import LabError, hypervisors, xentrace
 from lab.domain import config_text
 from lab.machine import GuestError
 from lab.xen import Xen
@@ -54,6 +54,8 @@ def test_unknown_version_is_named():
     """Asking for a Xen that is not there says which are."""
     with pytest.raises(LabError, match="4.17, 4.20"):
         Xen("3.0", "lab-no-xen")
+    with pytest.raises(LabError, match="one for 4.20"):
+        hypervisors.device_model("4.17")
 
 
 def test_dom0(xen_version):
@@ -66,6 +68,8 @@ def test_dom0(xen_version):
         assert 0 < xen.free_mib() < xen.mem_mib - xen.dom0_mib
         with pytest.raises(LabError, match="not in this machine"):
             xen.domain("none")
+        with pytest.raises(LabError, match="no device model in this machine"):
+            xen.domain(kernel, "hvm")
 
 
 def test_domains(xen_version):

@@ -56,7 +56,7 @@ def _boot(options):
 
 def _xen(options):
     with Xen(options.version, "boot", dom0_kernel=options.dom0_kernel,
-             kernels=options.kernel) as xen:
+             kernels=options.kernel, hvm=options.kind == "hvm") as xen:
         print(f"booted Xen {options.version} in {xen.boot_seconds:.1f} s; "
               f"logs in {xen.logs}")
         status = 0
@@ -125,7 +125,9 @@ def _parser():
                      help="of Xen (default %(default)s)")
     xen.add_argument("--dom0-kernel", metavar="SERIES", choices=suites.KERNELS,
                      help="of domain 0 (default: Xen's own suite's)")
-    xen.add_argument("--kind", choices=("pvh", "pv"), default="pvh")
+    xen.add_argument("--kind", choices=("pvh", "pv", "hvm"), default="pvh",
+                     help="of domain (default %(default)s); hvm on Xen "
+                     f"{', '.join(hypervisors.MODEL_VERSIONS)} only")
     action("clean-cache", lambda _: cache.clean(),
            f"remove the cache ({cache.directory()})")
     return parser

@@ -30,13 +30,22 @@ XENSTORE = "usr/bin/xenstore"
 XENSTORE_NAMES = ("ls", "list", "read", "write", "exists", "rm", "watch",
                   "chmod")
 
+# What the device model reads: the keymap it does not start without, though
+# there is no display, and the way into a kernel that it was given.
+MODEL_DATA = ("keymaps/en-us", "linuxboot_dma.bin")
+
+# What Xen starts an HVM domain with, and what that starts.
+LOADER = "boot/hvmloader"
+BIOS = "usr/share/seabios/bios-256k.bin"
+
 # xl shall not take memory from domain 0 on its own.
 XL_CONF = b'autoballoon="off"\n'
 
 
-def kernel_path(name):
-    """Return where in domain 0 a kernel for guests is."""
-    return f"/{PLACE}/kernel-{name}"
+def kernel_path(name, kind="pvh"):
+    """Return where in domain 0 a kernel for a kind of domain is."""
+    # A device model takes it as packaged only; xl is slow to unpack it.
+    return f"/{PLACE}/kernel-{name}" + ("-packed" if kind == "hvm" else "")
 
 
 def _programs(version):
@@ -60,6 +69,23 @@ def _programs(version):
     # image's programs were linked to is replaced by it.
     files["lib64/ld-linux-x86-64.so.2"] = image.file(root / roots.LOADER,
                                                      0o755)
+    return files
+
+
+def _device_model(version):
+    """Return what HVM domains need besides."""
+    which = hypervisors.hypervisor(version)
+    model = hypervisors.device_model(version)
+    root = roots.root_for(which.kernel)
+    loader = which.programs.parent / LOADER
+    files = {hypervisors.MODEL: image.file(model.program, 0o755),
+             str(loader.relative_to(which.place)): image.file(loader),
+             BIOS: image.file(root / BIOS)}
+    for name in MODEL_DATA:
+        inside = f"usr/share/qemu/{name}"
+        files[inside] = image.file(root / inside)
+    files.update(image.libraries(root, model.program, [
+        model.place / roots.LIBRARIES, *which.libraries()]))
     return files
 
 
@@ -97,10 +123,11 @@ def archive(version, kernel, guest):
     return place / "dom0.cpio"
 
 
-def write(path, version, kernel, guests):
+def write(path, version, kernel, guests, hvm=()):
     """Write to `path` all that domain 0 boots with, kernels for it included.
 
-    `guests` are the kernels that its guests shall boot: {name: ELF file}.
+    `guests` are the kernels that its guests shall boot: {name: ELF file}; `hvm`
+    are the series of those that HVM domains shall boot, too.
     """
     guest = image.image()
     parts = [guest.path, archive(version, kernel, guest)]
@@ -109,6 +136,11 @@ def write(path, version, kernel, guests):
             # Each archive starts at a multiple of 4.
             data = part.read_bytes()
             out.write(data + b"\0" * (-len(data) % 4))
-        out.write(image.archive({
-            kernel_path(name)[1:]: image.file(path)
-            for name, path in guests.items()}))
+        files = {kernel_path(name)[1:]: image.file(path)
+                 for name, path in guests.items()}
+        if hvm:
+            files.update(_device_model(version))
+            files.update({
+                kernel_path(series, "hvm")[1:]:
+                image.file(kernels.kernel(series).vmlinuz) for series in hvm})
+        out.write(image.archive(files))

@@ -19,6 +19,12 @@ CONFIG = {
     "tsc_mode": "native",
 }
 
+# What an HVM domain gets besides: as little of a machine as there can be.
+HVM = {
+    "vga": "none",
+    "usb": 0,
+}
+
 # Seconds.
 CREATE_TIMEOUT = 120
 END_TIMEOUT = 60
@@ -52,7 +58,7 @@ class Domain(Machine):
 
     xen        the machine
     kernel     series of the kernel to boot
-    kind       "pvh" or "pv"
+    kind       "pvh", "pv" or "hvm"
     port       its console's port of the machine
     config     all that is in its xl configuration
 

@@ -19,7 +19,7 @@ import time
 
 from . import LabError, dom0, hypervisors, roots
 from . import kernels as lab_kernels
-from .domain import CONFIG, GONE, Domain
+from .domain import CONFIG, GONE, HVM, Domain
 from .domain import COMMAND_LINE as DOMAIN_LINE
 from .process import QemuMachine
 
@@ -80,6 +80,8 @@ class Xen(QemuMachine):
     cmdline_dom0  more on domain 0's kernel command line
     allow         regular expressions of console lines that are expected
     extra         more QEMU arguments
+    hvm           domains may be "hvm", too: domain 0 has the device model then,
+                  and takes longer to boot
 
     Leaving the context without an exception ends all domains first; what is
     wrong with one of them fails (GuestError) as it does for the machine.
@@ -91,7 +93,7 @@ class Xen(QemuMachine):
                  kernels=None, own_kernels=None, mem_mib=3072, dom0_mib=1024,
                  cpus=2,
                  dom0_cpus=1, cmdline_xen="", cmdline_dom0="", allow=(),
-                 extra=()):
+                 extra=(), hvm=False):
         dom0_kernel = dom0_kernel or hypervisors.hypervisor(version).kernel
         super().__init__(dom0_kernel, name, allow)
         self.version = version
@@ -104,6 +106,7 @@ class Xen(QemuMachine):
         self.cmdline_xen = cmdline_xen
         self.cmdline_dom0 = cmdline_dom0
         self.extra = list(extra)
+        self.hvm = hvm
         self.domains = []
         self.names = set()	# of all domains there were
         self.ports = []		# that no domain has
@@ -117,7 +120,8 @@ class Xen(QemuMachine):
         initrd = pathlib.Path(self.sockets, "initrd")
         dom0.write(initrd, self.version, self.kernel, {
             **{series: lab_kernels.kernel(series).vmlinux
-               for series in self.guest_kernels}, **self.own_kernels})
+               for series in self.guest_kernels}, **self.own_kernels},
+            self.guest_kernels if self.hvm else ())
         memory = f"{self.dom0_mib}M"
         xen_line = (f"{XEN_LINE} dom0_mem={memory},max:{memory} "
                     f"dom0_max_vcpus={self.dom0_cpus} {self.cmdline_xen}")
@@ -151,8 +155,8 @@ class Xen(QemuMachine):
                maxmem_mib=None, vcpus=1, cmdline="", config=None, allow=()):
         """Create a domain, wait until it takes commands, and return it.
 
-        A Domain is a Machine, as a Vm is.  `kind` is "pvh" or "pv"; with
-        `maxmem_mib` it boots with less memory than it believes it has
+        A Domain is a Machine, as a Vm is.  `kind` is "pvh", "pv" or "hvm";
+        with `maxmem_mib` it boots with less memory than it believes it has
         (populate on demand, "pvh" only).  `config` adds to its xl
         configuration, see xl.cfg(5); `allow` are regular expressions of lines
         of its log that are expected.
@@ -163,6 +167,9 @@ class Xen(QemuMachine):
         if not self.ports:
             raise LabError(f"more than {PORTS} domains at once: there are no "
                            "more ports for consoles; destroy() one")
+        if kind == "hvm" and not self.hvm:
+            raise LabError("there is no device model in this machine: give "
+                           "Xen(..., hvm=True)")
         name = name or f"{kind}-{kernel}-{len(self.names) + 1}"
         if name in self.names:
             raise LabError(f"there was a domain {name!r} already")
@@ -170,9 +177,9 @@ class Xen(QemuMachine):
         settings = {
             "name": name, "type": kind, "memory": mem_mib,
             "maxmem": maxmem_mib or mem_mib, "vcpus": vcpus,
-            "kernel": dom0.kernel_path(kernel), "ramdisk": dom0.IMAGE,
+            "kernel": dom0.kernel_path(kernel, kind), "ramdisk": dom0.IMAGE,
             "cmdline": f"{DOMAIN_LINE} {cmdline}".strip(),
-            **CONFIG, **(config or {})}
+            **CONFIG, **(HVM if kind == "hvm" else {}), **(config or {})}
         guest = Domain(self, kernel, self.ports.pop(0), settings,
                        [*self.allow, *allow])
         self.domains.append(guest)
