@@ -18,6 +18,31 @@ MEM_MIB = 768
 PAIRS = [("4.17", "6.1"), ("4.20", "6.12")]
 
 
+def test_hvm(image):
+    """The same in a domain with a device model, which maps its memory too."""
+    with Xen("4.20", "hvm", kernels=["6.12"], hvm=True) as xen:
+        domain = xen.domain("6.12", "hvm", mem_mib=512)
+        assert domain.run("cat /sys/hypervisor/guest_type").out == "HVM\n"
+        before, xen_before = domain.mib(), xen.free_mib()
+        available = domu.available_mib(domain)
+        domu.load(domain)
+        assert domain.run("cat /sys/module/aeration_xen/parameters/"
+                          "extent_order").out == "9\n"
+        held = domu.settled(domain, before * domu.SURPLUS_SHARE)
+        domu.expect_mib(domain, before - held)
+        assert abs(xen.free_mib() - xen_before - held) <= \
+            2 * domu.ROUNDING_MIB
+        comes_in_superpages(xen, domain, int(available * 0.9))
+        domain.run(f"/opt/aeration/memwork verify {int(available * 0.9)}",
+                   timeout=domu.LONG)
+        assert domu.oom_kills(domain) == 0
+        domain.run("rmmod aeration_xen", timeout=domu.LONG)
+        assert domu.held_mib(domain) == 0
+        assert domu.states(domain)["quarantined"] == 0
+        domu.expect_mib(domain, before)
+        assert abs(xen.free_mib() - xen_before) <= 2 * domu.ROUNDING_MIB
+
+
 @pytest.mark.parametrize("version, series", PAIRS)
 @pytest.mark.parametrize("kind", ["pvh", "pv"])
 def test_stops_anywhere(image, version, series, kind):
