@@ -19,7 +19,10 @@ PAIRS = [("4.17", "6.1"), ("4.20", "6.12")]
 
 
 def test_hvm(image):
-    """The same in a domain with a device model, which maps its memory too."""
+    """Goes and comes in a domain whose memory a device model maps, too.
+
+    In PVH and PV domains the matrix sees that.
+    """
     with Xen("4.20", "hvm", kernels=["6.12"], hvm=True) as xen:
         domain = xen.domain("6.12", "hvm", mem_mib=512)
         assert domain.run("cat /sys/hypervisor/guest_type").out == "HVM\n"
@@ -32,10 +35,11 @@ def test_hvm(image):
         domu.expect_mib(domain, before - held)
         assert abs(xen.free_mib() - xen_before - held) <= \
             2 * domu.ROUNDING_MIB
-        comes_in_superpages(xen, domain, int(available * 0.9))
+        domu.comes_in_superpages(xen, domain, int(available * 0.9))
         domain.run(f"/opt/aeration/memwork verify {int(available * 0.9)}",
                    timeout=domu.LONG)
         assert domu.oom_kills(domain) == 0
+        domu.settled(domain, before * domu.SURPLUS_SHARE)
         domain.run("rmmod aeration_xen", timeout=domu.LONG)
         assert domu.held_mib(domain) == 0
         assert domu.states(domain)["quarantined"] == 0

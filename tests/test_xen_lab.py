@@ -69,7 +69,7 @@ def test_dom0(xen_version):
         with pytest.raises(LabError, match="not in this machine"):
             xen.domain("none")
         with pytest.raises(LabError, match="no device model in this machine"):
-            xen.domain(kernel, "hvm")
+            xen.domain(xen.kernel, "hvm")
 
 
 def test_domains(xen_version):
