@@ -88,12 +88,6 @@ def pytest_generate_tests(metafunc):
             if kernel in wanted], scope="session")
 
 
-@pytest.fixture(scope="session")
-def wanted_kernels(pytestconfig):
-    """The kernel series to test with."""
-    return tuple(pytestconfig.getoption("--kernel") or suites.KERNELS)
-
-
 def pytest_report_header(config):
     """Say which kernels are left out: nothing is restricted in silence."""
     wanted = config.getoption("--kernel") or suites.KERNELS
