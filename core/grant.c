@@ -14,6 +14,14 @@
 #define CENSUS_SHARE		50
 #define CENSUS_PAUSE_MAX_MS	1000
 
+/*
+ * After a census that left nothing to grant, the next is of use when this much
+ * more is surplus, pages, or after so long, ms: what is reported is only estimated
+ * meanwhile.
+ */
+#define IDLE_STEP	((16UL << 20) >> PAGE_SHIFT)
+#define IDLE_MS		1000
+
 /* Grants in a row that the mm may leave unused before sampling ends. */
 #define UNUSED_GRANTS	3
 
@@ -82,6 +90,11 @@ void aeration_grant_take_census(struct census *census)
 	spin_unlock_bh(&aeration_watch.lock);
 }
 
+static unsigned long beyond(unsigned long surplus, unsigned long reported)
+{
+	return surplus > reported ? surplus - reported : 0;
+}
+
 /*
  * Grant what is surplus and not reported yet, and have a pass report it.
  * Return: true if there is something left to do.
@@ -98,6 +111,9 @@ static bool grant(unsigned long surplus)
 	if (!aeration_pacer_fits(budget, largest_batch(&census)))
 		budget = 0;
 	spin_lock_bh(&aeration_watch.lock);
+	aeration_reporter.idle_until =
+		budget ? 0 : aeration_watch_now_ms() + IDLE_MS;
+	aeration_reporter.idle_gap = beyond(surplus, census.reported);
 	if (aeration_watch.mode != WATCH_STOPPED &&
 	    !aeration_reporter.flushing) {
 		aeration_reporter.budget = budget;
@@ -116,7 +132,11 @@ static bool report_decide(unsigned long surplus)
 	bool early;
 
 	spin_lock_bh(&aeration_watch.lock);
-	early = now < aeration_reporter.census_at || now < aeration_watch.paused_until;
+	early = now < aeration_reporter.census_at ||
+		now < aeration_watch.paused_until ||
+		(now < aeration_reporter.idle_until &&
+		 beyond(surplus, aeration_watch.pacer.out) <
+		 aeration_reporter.idle_gap + IDLE_STEP);
 	spin_unlock_bh(&aeration_watch.lock);
 	if (early)
 		return true;

@@ -178,6 +178,7 @@ static int report_start(struct aerator_dev_info *dev)
 	aeration_reporter.flushing = false;
 	aeration_reporter.unused_grants = 0;
 	aeration_reporter.census_at = 0;
+	aeration_reporter.idle_until = 0;
 	atomic_long_set(&aeration_reporter.isolated, 0);
 	aeration_reporter.pause_ms = REFUSED_PAUSE_MIN_MS;
 	err = compat_register(&aeration_reporter.prdev, aeration_param_order(),

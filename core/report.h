@@ -49,6 +49,10 @@
  * @unused_grants: grants in a row of which the mm used nothing; under
  *	watch.lock
  * @census_at: no census before this time, ms; under watch.lock
+ * @idle_until: until this time, ms, one is of use only if there is more surplus
+ *	than @idle_gap beyond what is reported; under watch.lock
+ * @idle_gap: pages, of which the last census has shown that they cannot be
+ *	reported; under watch.lock
  * @pause_ms: how long the next pause after a refusal is, ms; under watch.lock
  */
 struct aeration_report_source {
@@ -64,6 +68,8 @@ struct aeration_report_source {
 	bool flushing;
 	unsigned int unused_grants;
 	u64 census_at;
+	u64 idle_until;
+	unsigned long idle_gap;
 	u32 pause_ms;
 };
 
