@@ -6,12 +6,12 @@ import pytest
 import ktap
 from lab.qemu import Vm
 
-# Script, seconds it may take. Integrity over loop is the long one.
+# Script, seconds it may take on a busy host.
 SCRIPTS = {
     "params": 120,
     "choose": 240,
     "loop": 420,
-    "hold": 300,
+    "hold": 600,
     "virtio": 300,
     "idle": 240,
     "integrity loop": 600,
