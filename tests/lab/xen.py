@@ -19,13 +19,13 @@ import time
 
 from . import LabError, dom0, hypervisors, roots
 from . import kernels as lab_kernels
-from .domain import CONFIG, GONE, HVM, Domain
+from .domain import CONFIG, GONE, HVM, PV_LINE, Domain
 from .domain import COMMAND_LINE as DOMAIN_LINE
 from .process import QemuMachine
 
 # Xen's console and domain 0's are one: the kernel's is Xen's.
 XEN_LINE = "console=com1 com1=115200,8n1 noreboot"
-DOM0_LINE = "console=hvc0 rdinit=/init ignore_loglevel panic=-1"
+DOM0_LINE = f"console=hvc0 rdinit=/init ignore_loglevel panic=-1 {PV_LINE}"
 
 # With smap or smep a PV domain 0 dies early, with rdtscp guests hang.  With
 # xsave a process of a PVH guest dies as a signal handler returns (kernel 6.12)
@@ -178,7 +178,8 @@ class Xen(QemuMachine):
             "name": name, "type": kind, "memory": mem_mib,
             "maxmem": maxmem_mib or mem_mib, "vcpus": vcpus,
             "kernel": dom0.kernel_path(kernel, kind), "ramdisk": dom0.IMAGE,
-            "cmdline": f"{DOMAIN_LINE} {cmdline}".strip(),
+            "cmdline": " ".join([DOMAIN_LINE] + [PV_LINE] * (kind == "pv") +
+                                [cmdline]).strip(),
             **CONFIG, **(HVM if kind == "hvm" else {}), **(config or {})}
         guest = Domain(self, kernel, self.ports.pop(0), settings,
                        [*self.allow, *allow])
