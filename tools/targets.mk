@@ -36,7 +36,8 @@
 ##   make check               run all tests; the last line is the verdict
 ##       KERNEL="6.1 6.12"      boot these kernels only
 ##       TESTS=tests/test_lab.py  run these only; several, or FILE::TEST, may be
-##       JOBS=1                 tests beside each other (default 2)
+##       JOBS=1                 tests beside each other (default 3, which keeps two
+##                            processors busy)
 ##   make matrix              the part of it that boots one image on every host:
 ##                            a table on the terminal, and in build/results
 ##       LIST=1                 list the cells, and say which are left out and why
@@ -60,7 +61,7 @@ TOP := $(patsubst %/tools/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 
 KVER ?= $(shell uname -r)
 KDIR ?= /lib/modules/$(KVER)/build
-JOBS ?= 2
+JOBS ?= 3
 TESTS ?= tests
 
 # The lab runs kbuild and other makes of its own, which must see nothing of

@@ -216,7 +216,7 @@ class Xen(QemuMachine):
 
     def __exit__(self, kind, error, traceback):
         if error is not None:
-            self._keep_evidence()
+            self._keep_evidence(wait=isinstance(error, Exception))
             return super().__exit__(kind, error, traceback)
         failure = None
         try:
@@ -235,10 +235,13 @@ class Xen(QemuMachine):
         finally:
             self.kill()
 
-    def _keep_evidence(self):
-        """After a failure: what the domains can still say."""
+    def _keep_evidence(self, wait):
+        """After a failure: what the domains can still say.
+
+        Not waited for after a ^C: whoever sent it may soon send a SIGKILL.
+        """
         for guest in list(self.domains):
             with contextlib.suppress(LabError, OSError):
-                if guest.channel and guest.id is not None:
+                if wait and guest.channel and guest.id is not None:
                     guest.keep_kernel_log(EVIDENCE_TIMEOUT)
             guest.release()
