@@ -67,10 +67,12 @@ def one_round(vm, number):
             bench_qemu.use(vm, DRIVERS[name])
             bench_qemu.settle(vm)
             found = churn(vm, programs)
+            window = bench_qemu.window_ms(vm, DRIVERS[name])
             say(f"churn: round {number}: {programs} x {CHURN_MIB} MiB, {name}: "
                 f"{found['cycles']:.0f} cycles, {found['take_s']:.2f} s to "
                 f"touch, {found['faults']} host faults, {found['cpu_s']:.1f} s "
-                f"CPU, {found['reported_mib']:.0f} MiB reported")
+                f"CPU, {found['reported_mib']:.0f} MiB reported" +
+                (f", window {window} ms" if window else ""))
             samples.update((f"{name}_churn_{key}_{programs}", value)
                            for key, value in found.items())
     return samples

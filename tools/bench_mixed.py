@@ -64,11 +64,13 @@ def one_round(vm, number):
         bench_qemu.settle(vm)
         cpu = bench_qemu.cpu_seconds(vm.pid)
         mib, seconds, curves[case] = run(vm)
+        window = bench_qemu.window_ms(vm, CASES[case])
         samples.update({
             f"{name}_footprint_mib": mib, f"{name}_busy_s": seconds,
             f"{name}_mixed_cpu_s": bench_qemu.cpu_seconds(vm.pid) - cpu})
         say(f"mixed: round {number}: {case}: {mib:.0f} MiB on average, busy "
-            f"for {seconds:.1f} s")
+            f"for {seconds:.1f} s" +
+            (f", window {window} ms" if window else ""))
     return samples, curves
 
 

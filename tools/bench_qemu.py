@@ -22,7 +22,7 @@ import time
 
 import demo_qemu
 from figures import figures
-from toolkit import MIB
+from toolkit import MIB, SYSFS
 
 from lab import build, kernels, roots
 from lab.qemu import Vm, accelerator
@@ -124,6 +124,13 @@ def use(vm, driver):
     vm.run(UNLOAD)
     if driver:
         demo_qemu.bind(vm, driver)
+
+
+def window_ms(vm, driver):
+    """Return the window that ours has now; 0 of another driver, or of none."""
+    if driver != OURS:
+        return 0
+    return int(vm.run(f"cat {SYSFS}/window_now_ms").out)
 
 
 def settle(*vms):

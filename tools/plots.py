@@ -12,12 +12,13 @@ set terminal pngcairo size {width},{height} font "sans,11"
 set output "{path}"
 set multiplot layout 1,{count} title "{title}"
 set grid ytics
-set key top right
+set key below
 """
 
-# Room of a panel in the picture, pixels.
+# Room of a panel in the picture, and what a title needs, pixels.
 PANEL_WIDTH = 480
-PANEL_HEIGHT = 460
+PANEL_HEIGHT = 480
+WIDTH_MIN = 800
 
 # Part of the room between two groups that its bars fill.
 FILLED = 0.8
@@ -101,8 +102,9 @@ def draw(name, title, *panels):
     path = toolkit.RESULTS / f"bench-{name}.png"
     scripts = [kind(number, *rest)
                for number, (kind, *rest) in enumerate(panels)]
-    head = HEAD.format(width=PANEL_WIDTH * len(panels), height=PANEL_HEIGHT,
-                       path=path, count=len(panels), title=escaped(title))
+    head = HEAD.format(width=max(WIDTH_MIN, PANEL_WIDTH * len(panels)),
+                       height=PANEL_HEIGHT, path=path, count=len(panels),
+                       title=escaped(title))
     toolkit.plot("".join(blocks for blocks, _ in scripts) + head +
                  "".join(script for _, script in scripts) +
                  "unset multiplot\n", path)
