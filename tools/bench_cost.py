@@ -35,9 +35,9 @@ from toolkit import MIB, ToolError, say
 
 NAME = "cost"
 FILE = bench_qemu.FILE
-ROUNDS = 5
+ROUNDS = 3
 ABOUT = ("guest instructions, kicks, interrupts and host CPU time for each GiB "
-         "reported; 1.5 min a round")
+         "reported; 80 s a round")
 GOALS = {"instructions_per_gib_ratio": "<= 1"}
 
 FREED_MIB = 1024

@@ -31,7 +31,7 @@ NAME = "hints"
 FILE = bench_qemu.FILE
 ROUNDS = 3
 ABOUT = ("the wire `hints` over hintd, beside scatter-gather: release and "
-         "cost; 1 min a round")
+         "cost; 70 s a round")
 GOALS = {}
 
 # Name, wire, driver.

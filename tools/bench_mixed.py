@@ -21,7 +21,7 @@ NAME = "mixed"
 FILE = bench_qemu.FILE
 ROUNDS = 3
 ABOUT = ("many short processes, and idle gaps: average resident set, and how "
-         "long it takes; 2.5 min a round")
+         "long it takes; 2 min a round")
 GOALS = {}
 
 # What the guest runs; the order is that of the plot's colours.

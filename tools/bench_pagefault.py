@@ -27,7 +27,7 @@ from toolkit import SYSFS, say
 
 NAME = "pagefault"
 FILE = bench_qemu.FILE
-ROUNDS = 5
+ROUNDS = 3
 ABOUT = ("page faults in a second, with aeration off, idle, and reporting; "
          "1 min a round")
 GOALS = {"pagefault_idle_ratio": ">= 0.99"}

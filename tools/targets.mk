@@ -30,7 +30,7 @@
 ##       ONLY=release           this part; or churn, mixed, pagefault, cost,
 ##                            hints, xen; several may be
 ##       KERNEL=6.12            in guests with this kernel (default 6.1)
-##       ROUNDS=9               so many rounds of each (default 3 or 5)
+##       ROUNDS=9               so many rounds of each (default 3; xen: 5)
 ##   make bench-compare OLD=FILE NEW=FILE
 ##                            compare two result files of it
 ##   make check               run all tests; the last line is the verdict
