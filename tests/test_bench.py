@@ -311,20 +311,25 @@ def test_instructions_in():
             bench_cost.instructions_in(bad)
 
 
-def test_count_reads_timer_list(tmp_path):
-    """The guest's script finds both numbers as kernels print them."""
-    listing = tmp_path / "timer_list"
-    listing.write_text(
-        "Timer List Version: v0.10\nnow at 48032232287 nsecs\n\ncpu: 0\n"
-        "  .idle_entrytime : 480280 nsecs\n"
-        "  .idle_sleeptime : 26710438184 nsecs\n"
-        "  .iowait_sleeptime: 7 nsecs\n", encoding="ascii")
-    script = bench_cost.COUNT.replace("/proc/timer_list", str(listing)
-                                      ).replace("kill -USR1", ":")
+@pytest.mark.parametrize("idle, ran, said", (
+    ("  .idle_sleeptime : 26710438184 nsecs\n  .iowait_sleeptime: 7 nsecs\n",
+     "", "counted 48032232287 26710438191\n"),
+    ("", "cpu0 0 0 9 9 9 9 1000 5 9\n", "counted 48032232287 48032231287\n"),
+    ("", "", "unknown 48032232287 48032232287\n")))
+def test_count_in_guest(tmp_path, idle, ran, said):
+    """The guest's script finds what kernels print, new and old."""
+    script = bench_cost.COUNT.replace("kill -USR1", ":")
+    for name, text in (("timer_list",
+                        "Timer List Version: v0.10\n"
+                        "now at 48032232287 nsecs\n\ncpu: 0\n"
+                        "  .idle_entrytime : 480280 nsecs\n" + idle),
+                       ("schedstat", "version 17\ntimestamp 4\n" + ran)):
+        (tmp_path / name).write_text(text, encoding="ascii")
+        script = script.replace(f"/proc/{name}", str(tmp_path / name))
     done = subprocess.run(["sh", "-c", script, "sh", "1", "0"],
                           stdout=subprocess.PIPE, text=True, check=True,
                           timeout=10)
-    assert done.stdout == "counted 48032232287 26710438191\n" * 2
+    assert done.stdout == said * 2
 
 
 def test_plots():
