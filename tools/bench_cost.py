@@ -64,14 +64,14 @@ LOOK = 0.1
 # Prints the time, and that in the idle loop, ns.
 COUNT = r"""
 snap() {
-	awk '{ gsub(":", " ") }
+	cat /proc/timer_list /proc/schedstat | awk '{ gsub(":", " ") }
 	/^now at/ { now = $3 }
 	$1 == ".idle_sleeptime" { idle += $2; seen++ }
 	$1 == ".iowait_sleeptime" { idle += $2 }
 	$1 == "cpu0" && NF > 8 { ran = $8 }
 	END { if (!seen) idle = now - ran
-	      printf "%s %.0f %.0f\n", seen || ran ? "counted" : "unknown",
-	      now, idle }' /proc/timer_list /proc/schedstat
+	      printf "%s %.0f %.0f\n", (seen + ran) ? "counted" : "unknown",
+	      now, idle }'
 }
 snap
 kill -USR1 "$1"
