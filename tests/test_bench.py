@@ -263,9 +263,11 @@ def test_discarded():
            b"madvise: 1 fallocate: 0 ret: 0\n"
            b"ram_block_discard_range pc.ram@0x7f0a15600000 + 0x200000: "
            b"madvise: 1 fallocate: 0 ret: -22\n"
+           b"ram_block_discard_shared_range pc.ram@0x7f0a15800000 + 0x200000: "
+           b"madvise: 1 fallocate: 0 ret: 0\n"
            b"ram_block_discard_range pc.ram@0x7f0a15200000 + 0x1000: "
            b"madvise: 1 fallo")
-    assert bench_qemu.discarded(log) == [0x400000]
+    assert bench_qemu.discarded(log) == [0x400000, 0x200000]
 
 
 def test_value():

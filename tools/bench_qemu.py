@@ -36,9 +36,10 @@ DRIVERS = {"ours": OURS, "stock": STOCK}
 GIB = 1 << 30
 GUEST_MIB = 2048
 
-# The trace of what QEMU lets go of, on its standard error.
-TRACE = ("-trace", "ram_block_discard_range")
-DISCARD = re.compile(rb"ram_block_discard_range \S+ \+ 0x([0-9a-f]+): "
+# The trace of what QEMU lets go of, on its standard error. It has another name
+# since 11.1.
+TRACE = ("-trace", "ram_block_discard_*range")
+DISCARD = re.compile(rb"ram_block_discard_(?:shared_)?range \S+ \+ 0x([0-9a-f]+): "
                      rb"madvise: \d fallocate: \d ret: 0\n")
 
 # Whichever driver is loaded.
