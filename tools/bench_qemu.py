@@ -57,13 +57,17 @@ CPU_CLOCK = 2
 CPU_CLOCK_BITS = 3
 
 
+def ask_qemu(series, *arguments):
+    """Return what the QEMU of a kernel's suite prints with arguments."""
+    command = roots.command(roots.root_for(series),
+                            "usr/bin/qemu-system-x86_64", *arguments)
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True,
+                          check=True, timeout=QEMU_TIMEOUT).stdout
+
+
 def place(options):
     """Return where figures come from, by key of the result file."""
-    root = roots.root_for(options.kernel)
-    said = subprocess.run(
-        roots.command(root, "usr/bin/qemu-system-x86_64", "--version"),
-        stdout=subprocess.PIPE, text=True, check=True,
-        timeout=QEMU_TIMEOUT).stdout
+    said = ask_qemu(options.kernel, "--version")
     sources = build.source_files(build.PROGRAM_SOURCES + MEASURING)
     return {"kernel": kernels.kernel(options.kernel).version,
             "qemu": re.search(r"version (\S+)", said)[1],
