@@ -255,6 +255,8 @@ def measure(options):
             bench_qemu.guests(options, NAME) as (other,):
         counting.push("/tmp/count.sh", COUNT.encode())
         other.run(PROBE)
+        # The first time is of a guest that has just booted.
+        count(counting, None)
         for number in range(1, options.rounds + 1):
             samples = one_round(counting, other, number)
             rounds.append((told(samples), samples))
