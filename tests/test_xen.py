@@ -208,7 +208,9 @@ def test_toolstack(image, version, series):
         domain.wait_until(lambda: abs(domain.mib() + held - 512) <= 8,
                           "the domain to have 512 MiB less what is held",
                           domu.LONG)
-        domu.burst(domain, 330)
+        # It has some 435 MiB. Its watermarks are those of 768, and a CPU may keep
+        # as much as one of them on its lists, where not everybody finds it.
+        domu.burst(domain, 300)
         assert domu.oom_kills(domain) == 0
         domu.settled(domain, 200)
         domain.run("rmmod aeration_xen", timeout=domu.LONG)
