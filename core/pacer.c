@@ -254,7 +254,7 @@ static void take_back(struct pacer *p, unsigned long pages)
 		*told -= part;
 		pages -= part;
 	}
-	if (p->sorry && p->sorry >= p->step &&
+	if (p->sorry && p->sorry / PACER_REGRET_STEPS >= p->step &&
 	    p->sorry >= lately / PACER_REGRET_SHARE)
 		be_sorry(p);
 }

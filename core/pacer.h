@@ -33,6 +33,12 @@
 /* Regretting one part in this many of what was told lately doubles it. */
 #define PACER_REGRET_SHARE	8
 
+/*
+ * Regretting less than so many steps says nothing: as much as half a batch goes
+ * beyond the budget by itself, see aeration_pacer_fits().
+ */
+#define PACER_REGRET_STEPS	4
+
 /**
  * struct pacer - what is known of the guest's free memory
  * @window_ms: how long memory must have stayed free to be surplus, ms, as asked

@@ -39,32 +39,33 @@ static bool zone_serves(struct zone *zone)
 	return populated_zone(zone) && zone_managed_pages(zone) > kept;
 }
 
-static unsigned long node_free(int nid)
+static unsigned long zone_marks(struct zone *zone)
 {
-	unsigned long pages = 0;
-	int z;
-
-	for (z = 0; z <= HIGHEST_ZONE; z++) {
-		struct zone *zone = &NODE_DATA(nid)->node_zones[z];
-
-		if (zone_serves(zone))
-			pages += zone_free(zone);
-	}
-	return pages;
+	return high_wmark_pages(zone);
 }
 
-static unsigned long node_marks(int nid)
+static unsigned long node_sum(int nid, unsigned long (*pages)(struct zone *))
 {
-	unsigned long pages = 0;
+	unsigned long sum = 0;
 	int z;
 
 	for (z = 0; z <= HIGHEST_ZONE; z++) {
 		struct zone *zone = &NODE_DATA(nid)->node_zones[z];
 
 		if (zone_serves(zone))
-			pages += high_wmark_pages(zone);
+			sum += pages(zone);
 	}
-	return pages;
+	return sum;
+}
+
+static unsigned long all_nodes_sum(unsigned long (*pages)(struct zone *))
+{
+	unsigned long sum = 0;
+	int nid;
+
+	for_each_online_node(nid)
+		sum += node_sum(nid, pages);
+	return sum;
 }
 
 /**
@@ -75,12 +76,7 @@ static unsigned long node_marks(int nid)
  */
 unsigned long aeration_zones_free(void)
 {
-	unsigned long pages = 0;
-	int nid;
-
-	for_each_online_node(nid)
-		pages += node_free(nid);
-	return pages;
+	return all_nodes_sum(zone_free);
 }
 
 /**
@@ -91,12 +87,7 @@ unsigned long aeration_zones_free(void)
  */
 unsigned long aeration_zones_marks(void)
 {
-	unsigned long pages = 0;
-	int nid;
-
-	for_each_online_node(nid)
-		pages += node_marks(nid);
-	return pages;
+	return all_nodes_sum(zone_marks);
 }
 
 /**
@@ -108,7 +99,7 @@ unsigned long aeration_zones_marks(void)
  */
 long aeration_zones_spare(int nid)
 {
-	return (long)node_free(nid) - (long)node_marks(nid);
+	return (long)node_sum(nid, zone_free) - (long)node_sum(nid, zone_marks);
 }
 
 /**

@@ -283,6 +283,14 @@ static void little_regret_changes_nothing(void)
 	aeration_pacer_taken(&p, 30, 200000);
 	EXPECT_EQ(aeration_pacer_window_ms(&p), W);
 	EXPECT_EQ(p.regretted, 200000 + STEP - 1);
+	/* More than an eighth, but no more than goes too early by itself. */
+	aeration_pacer_init(&p, 0, W, 30 * W, 0, STEP);
+	aeration_pacer_sample(&p, 10, 40000);
+	aeration_pacer_told(&p, 10, 40000);
+	aeration_pacer_taken(&p, 20, PACER_REGRET_STEPS * STEP - 1);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), W);
+	aeration_pacer_taken(&p, 30, 1);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), 2 * W);
 	/* And without a limit that allows it, no regret does. */
 	aeration_pacer_init(&p, 0, W, 2 * W - 1, 0, STEP);
 	aeration_pacer_sample(&p, 10, 2000000);
