@@ -33,6 +33,12 @@ holds_no_more()
 	[ "$(held_mib)" -le "$1" ]
 }
 
+# taken_more BLOCKS: were so many taken since $taken was read?
+taken_more()
+{
+	[ "$(cut -d ' ' -f 1 $H/states)" -ge $((taken + $1)) ]
+}
+
 # adds_up: every block ever taken is in one state, each time one looks
 adds_up()
 {
@@ -298,11 +304,11 @@ left=$(($(held_mib) - 400))
 put $S/reserve_mb 512
 soon holds_no_more $left
 put $S/reserve_mb 16
+# 200 blocks and more came back. What the system frees by itself may go: few.
 taken=$(cut -d ' ' -f 1 $H/states)
 sleep 2
-check "what was restored is kept for a window" \
-	[ "$(cut -d ' ' -f 1 $H/states)" = "$taken" ]
-check "and goes after it" soon sh -c "[ \$(cut -d ' ' -f 1 $H/states) -gt $taken ]"
+refuse "what was restored is kept for a window" taken_more 50
+check "and goes after it" soon taken_more 150
 unload
 
 # Smaller blocks.
