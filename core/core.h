@@ -36,7 +36,7 @@ enum aeration_state {
  * @errors: batches of which nothing was delivered
  * @timeouts: batches that got no answer in time
  * @held_back: blocks the allocator offered before they were surplus
- * @samples: samples of free memory taken by the ordinary timer
+ * @samples: samples of free memory
  * @in_flight: pages the backend has at this moment
  * @restored: bytes that the hypervisor backed again
  * @restores: batches of such

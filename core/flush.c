@@ -86,6 +86,7 @@ int aeration_report_flush(void)
 	spin_lock_bh(&aeration_watch.lock);
 	aeration_reporter.flushing = false;
 	aeration_reporter.budget = 0;
+	aeration_watch_wake();	/* what a flush saw, no watch timer has */
 	spin_unlock_bh(&aeration_watch.lock);
 	return err;
 }

@@ -14,15 +14,16 @@
 #define CENSUS_SHARE		50
 #define CENSUS_PAUSE_MAX_MS	1000
 
+/* Less than this, pages, is not worth a census before free memory has settled. */
+#define WORTH		((16UL << 20) >> PAGE_SHIFT)
+
 /*
- * After a census that left nothing to grant, the next is of use when this much
- * more is surplus, pages, or after so long, ms: what is reported is only estimated
- * meanwhile.
+ * After a census that left nothing to grant, the next is of use when WORTH more is
+ * surplus, or after so long, ms: what is reported is only estimated meanwhile.
  */
-#define IDLE_STEP	((16UL << 20) >> PAGE_SHIFT)
 #define IDLE_MS		1000
 
-/* Grants in a row that the mm may leave unused before sampling ends. */
+/* Grants in a row that the mm may leave unused once memory has settled. */
 #define UNUSED_GRANTS	3
 
 static bool pass_is_running(void)
@@ -71,7 +72,7 @@ static unsigned long largest_batch(const struct census *census)
  * aeration_grant_take_census - count what is reported and reportable
  * @census: set to what was counted
  *
- * Also settles when the next one may be taken, by what this one cost.
+ * Also keeps the watch from asking for another one soon, by what this one cost.
  *
  * Context: process context, watch.lock not held; may sleep.
  */
@@ -85,8 +86,7 @@ void aeration_grant_take_census(struct census *census)
 	pause = div_u64((ktime_get_ns() - start) * CENSUS_SHARE, NSEC_PER_MSEC);
 	spin_lock_bh(&aeration_watch.lock);
 	aeration_pacer_set_out(&aeration_watch.pacer, census->reported);
-	aeration_reporter.census_at = aeration_watch_now_ms() + min_t(u64,
-								      pause, CENSUS_PAUSE_MAX_MS);
+	aeration_watch_pause(min_t(u64, pause, CENSUS_PAUSE_MAX_MS));
 	spin_unlock_bh(&aeration_watch.lock);
 }
 
@@ -101,46 +101,76 @@ static unsigned long beyond(unsigned long surplus, unsigned long reported)
  */
 static bool grant(unsigned long surplus)
 {
+	unsigned long budget, gap;
+	bool settled, more = false;
 	struct census census;
-	unsigned long budget;
-	bool more = false;
+	u64 now;
 
 	aeration_grant_take_census(&census);
+	gap = beyond(surplus, census.reported);
 	budget = aeration_pacer_budget(surplus, census.reported,
 				       census.reportable);
 	if (!aeration_pacer_fits(budget, largest_batch(&census)))
 		budget = 0;
 	spin_lock_bh(&aeration_watch.lock);
-	aeration_reporter.idle_until =
-		budget ? 0 : aeration_watch_now_ms() + IDLE_MS;
-	aeration_reporter.idle_gap = beyond(surplus, census.reported);
+	now = aeration_watch_now_ms();
+	aeration_reporter.idle_gap = gap - budget;
+	settled = aeration_pacer_settled(&aeration_watch.pacer, now);
+	if (settled ? aeration_reporter.unused_grants >= UNUSED_GRANTS :
+	    budget < WORTH)
+		budget = 0;
+	aeration_reporter.idle_until = budget ? 0 : now + IDLE_MS;
 	if (aeration_watch.mode != WATCH_STOPPED &&
 	    !aeration_reporter.flushing) {
 		aeration_reporter.budget = budget;
 		if (budget) {
 			aeration_grant_start_pass();
-			more = ++aeration_reporter.unused_grants <= UNUSED_GRANTS;
+			aeration_reporter.unused_grants++;
+			more = true;
 		}
 	}
 	spin_unlock_bh(&aeration_watch.lock);
 	return more;
 }
 
-static bool report_decide(unsigned long surplus)
+static bool is_paused(void)
+{
+	return aeration_watch_now_ms() < aeration_watch.paused_until;
+}
+
+/*
+ * How much more than what cannot be reported has to be surplus. All that moves
+ * leaves some of it behind, for instance what a reported block is split into: that
+ * waits until no more moves.
+ */
+static bool is_worth_it(unsigned long surplus)
 {
 	u64 now = aeration_watch_now_ms();
-	bool early;
+	unsigned long gap = beyond(surplus, aeration_watch.pacer.out);
+	unsigned long known = now < aeration_reporter.idle_until ?
+		aeration_reporter.idle_gap : 0;
+
+	return gap >= known + WORTH ||
+	       (gap > known &&
+		aeration_pacer_settled(&aeration_watch.pacer, now));
+}
+
+static bool report_wants(unsigned long surplus)
+{
+	return !is_paused() && is_worth_it(surplus);
+}
+
+static bool report_decide(unsigned long surplus)
+{
+	bool paused, worth_it;
 
 	spin_lock_bh(&aeration_watch.lock);
-	early = now < aeration_reporter.census_at ||
-		now < aeration_watch.paused_until ||
-		(now < aeration_reporter.idle_until &&
-		 beyond(surplus, aeration_watch.pacer.out) <
-		 aeration_reporter.idle_gap + IDLE_STEP);
+	paused = is_paused();
+	worth_it = is_worth_it(surplus);
 	spin_unlock_bh(&aeration_watch.lock);
-	if (early)
-		return true;
-	return surplus && (pass_is_running() || grant(surplus));
+	if (!worth_it || paused)
+		return worth_it;
+	return pass_is_running() || grant(surplus);
 }
 
 /*
@@ -158,11 +188,13 @@ static void report_sampled(unsigned long surplus)
 static void report_quiet(void)
 {
 	aeration_reporter.budget = 0;
+	aeration_reporter.unused_grants = 0;
 }
 
 const struct watch_ops aeration_report_watch_ops = {
 	.read = aeration_grant_read_free,
 	.sampled = report_sampled,
 	.decide = report_decide,
+	.wants = report_wants,
 	.quiet = report_quiet,
 };

@@ -29,6 +29,11 @@ static unsigned long smaller(unsigned long a, unsigned long b)
 	return a < b ? a : b;
 }
 
+static u64 earlier(u64 a, u64 b)
+{
+	return a < b ? a : b;
+}
+
 /* A sum that stays at the largest number there is instead of wrapping. */
 static unsigned long sum(unsigned long a, unsigned long b)
 {
@@ -259,14 +264,17 @@ static void take_back(struct pacer *p, unsigned long pages)
 		be_sorry(p);
 }
 
+/* How long nothing may be regretted before the window in force is halved, ms. */
+static u64 calm_ms(const struct pacer *p)
+{
+	return (u64)PACER_CALM_WINDOWS * aeration_pacer_window_ms(p);
+}
+
 static void calm_down(struct pacer *p)
 {
-	u64 calm_ms = (u64)PACER_CALM_WINDOWS * aeration_pacer_window_ms(p);
-
-	while (p->doubled && p->now_ms - p->calm_since >= calm_ms) {
-		p->calm_since += calm_ms;
+	while (p->doubled && p->now_ms - p->calm_since >= calm_ms(p)) {
+		p->calm_since += calm_ms(p);
 		resize(p, p->doubled - 1);
-		calm_ms /= 2;
 	}
 }
 
@@ -380,6 +388,14 @@ unsigned long aeration_pacer_surplus_now(const struct pacer *p)
 	return less_reserve(p, p->free);
 }
 
+/* How long free memory has to stay the same to count as settled, ms. */
+static u64 settle_ms(const struct pacer *p)
+{
+	u64 ms = 2 * (u64)aeration_pacer_window_ms(p);
+
+	return ms < PACER_SETTLE_MIN_MS ? PACER_SETTLE_MIN_MS : ms;
+}
+
 /**
  * aeration_pacer_settled - has free memory stayed the same for two windows?
  * @p: the pacer
@@ -389,11 +405,41 @@ unsigned long aeration_pacer_surplus_now(const struct pacer *p)
  */
 bool aeration_pacer_settled(const struct pacer *p, u64 now_ms)
 {
-	u64 quiet = 2 * (u64)aeration_pacer_window_ms(p);
+	return now_ms >= p->level_since &&
+	       now_ms - p->level_since > settle_ms(p);
+}
 
-	if (quiet < PACER_SETTLE_MIN_MS)
-		quiet = PACER_SETTLE_MIN_MS;
-	return now_ms >= p->level_since && now_ms - p->level_since > quiet;
+/**
+ * aeration_pacer_next_ms - when a sample is of use although nothing changes
+ * @p: the pacer
+ *
+ * While free memory stays as it is, the surplus grows only when a slot leaves the
+ * window in which less was free, or when the window gets shorter.
+ *
+ * Return: the earliest time, ms, at which the surplus has grown by a step, a window
+ *	that has backed off is halved, or free memory counts as settled.
+ */
+u64 aeration_pacer_next_ms(const struct pacer *p)
+{
+	u32 window_ms = aeration_pacer_window_ms(p);
+	u64 i, slots = slots_within(p, window_ms);
+	u64 next = p->level_since + settle_ms(p) + 1;
+	unsigned long lowest = p->free, newer = p->free;
+
+	if (!p->window_ms)
+		return next;
+	if (p->doubled)
+		next = earlier(next, p->calm_since + calm_ms(p));
+	for (i = 0; i < slots; i++)
+		lowest = smaller(lowest, p->low[at(p->newest - i)]);
+	for (i = 0; i < slots && newer - lowest >= p->step; i++) {
+		u64 slot = p->newest - i;
+		u64 left = slot_start(window_ms, slot + 1) + window_ms;
+
+		next = earlier(next, left);
+		newer = smaller(newer, p->low[at(slot)]);
+	}
+	return next;
 }
 
 /**

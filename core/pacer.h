@@ -99,6 +99,7 @@ unsigned long aeration_pacer_surplus(const struct pacer *p);
 unsigned long aeration_pacer_surplus_now(const struct pacer *p);
 bool aeration_pacer_settled(const struct pacer *p, u64 now_ms);
 bool aeration_pacer_moved(const struct pacer *p, unsigned long free);
+u64 aeration_pacer_next_ms(const struct pacer *p);
 u32 aeration_pacer_period_ms(const struct pacer *p);
 unsigned long aeration_pacer_budget(unsigned long surplus,
 				    unsigned long reported,

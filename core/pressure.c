@@ -265,8 +265,7 @@ static unsigned long wanted_back(const struct marks *marks)
 static void pause_surrender(void)
 {
 	spin_lock_bh(&aeration_watch.lock);
-	aeration_watch.paused_until =
-		aeration_watch_now_ms() + aeration_hold.pause_ms;
+	aeration_watch_pause(aeration_hold.pause_ms);
 	aeration_hold.pause_ms = min(2 * aeration_hold.pause_ms,
 				     REFUSED_PAUSE_MAX_MS);
 	spin_unlock_bh(&aeration_watch.lock);

@@ -102,8 +102,7 @@ static int report_isolated(struct scatterlist *sgl, unsigned int nents)
 	spin_lock_bh(&aeration_watch.lock);
 	if (err) {
 		aeration_reporter.budget = 0;
-		aeration_watch.paused_until =
-			aeration_watch_now_ms() + aeration_reporter.pause_ms;
+		aeration_watch_pause(aeration_reporter.pause_ms);
 		aeration_reporter.pause_ms = min(2 * aeration_reporter.pause_ms,
 						 REFUSED_PAUSE_MAX_MS);
 		if (aeration_watch.mode == WATCH_QUIET)
@@ -177,7 +176,6 @@ static int report_start(struct aerator_dev_info *dev)
 	aeration_reporter.budget = 0;
 	aeration_reporter.flushing = false;
 	aeration_reporter.unused_grants = 0;
-	aeration_reporter.census_at = 0;
 	aeration_reporter.idle_until = 0;
 	atomic_long_set(&aeration_reporter.isolated, 0);
 	aeration_reporter.pause_ms = REFUSED_PAUSE_MIN_MS;

@@ -48,9 +48,8 @@
  * @flushing: any batch goes as long as there is a budget; under watch.lock
  * @unused_grants: grants in a row of which the mm used nothing; under
  *	watch.lock
- * @census_at: no census before this time, ms; under watch.lock
- * @idle_until: until this time, ms, one is of use only if there is more surplus
- *	than @idle_gap beyond what is reported; under watch.lock
+ * @idle_until: until this time, ms, a census is of use only if there is more
+ *	surplus than @idle_gap beyond what is reported; under watch.lock
  * @idle_gap: pages, of which the last census has shown that they cannot be
  *	reported; under watch.lock
  * @pause_ms: how long the next pause after a refusal is, ms; under watch.lock
@@ -67,7 +66,6 @@ struct aeration_report_source {
 	unsigned long budget;
 	bool flushing;
 	unsigned int unused_grants;
-	u64 census_at;
 	u64 idle_until;
 	unsigned long idle_gap;
 	u32 pause_ms;

@@ -39,7 +39,7 @@ u64 aeration_watch_now_ms(void)
 }
 
 /**
- * aeration_watch_wake - sample now, and go on by the ordinary timer
+ * aeration_watch_wake - sample now, and go on for as long as memory changes
  *
  * Context: any, under watch.lock; does nothing unless the watch is running.
  */
@@ -65,6 +65,24 @@ void aeration_watch_kick(void)
 	spin_unlock_bh(&aeration_watch.lock);
 }
 
+/**
+ * aeration_watch_pause - leave the source alone for a while
+ * @ms: how long it has nothing to decide from now on, ms
+ *
+ * Context: any, under watch.lock.
+ */
+void aeration_watch_pause(u32 ms)
+{
+	lockdep_assert_held(&aeration_watch.lock);
+	aeration_watch.paused_until = max(aeration_watch.paused_until,
+					  aeration_watch_now_ms() + ms);
+}
+
+static bool is_lazy(void)
+{
+	return aeration_watch.ops->wants;
+}
+
 static unsigned long watch_period(void)
 {
 	u32 ms = aeration_pacer_period_ms(&aeration_watch.pacer);
@@ -74,18 +92,90 @@ static unsigned long watch_period(void)
 	return max(1UL, msecs_to_jiffies(ms));
 }
 
+/* Return: false if nothing can be told now. */
+static bool take_sample(unsigned long *surplus)
+{
+	unsigned long unused;
+
+	lockdep_assert_held(&aeration_watch.lock);
+	atomic64_inc(&aeration_stats.samples);
+	aeration_watch.sampled_at = aeration_watch_now_ms();
+	if (!aeration_watch.ops->read(&unused))
+		return false;
+	aeration_pacer_sample(&aeration_watch.pacer, aeration_watch.sampled_at,
+			      unused);
+	*surplus = aeration_pacer_surplus(&aeration_watch.pacer);
+	if (aeration_watch.ops->sampled)
+		aeration_watch.ops->sampled(*surplus);
+	trace_aeration_sample(unused, *surplus, aeration_watch.pacer.out,
+			      aeration_pacer_window_ms(&aeration_watch.pacer));
+	return true;
+}
+
+/* From now until a time, in jiffies: one more, because this one has begun. */
+static unsigned long jiffies_until(u64 ms)
+{
+	u64 now = aeration_watch_now_ms();
+
+	return ms > now ? msecs_to_jiffies(ms - now) + 1 : 0;
+}
+
+/*
+ * When a lazy source with nothing to decide needs a sample, busy CPUs or not, from
+ * now in jiffies. What has just moved may have moved on since, and then the CPU
+ * went idle: the next sample shows it.
+ */
+static unsigned long lazy_delay(void)
+{
+	if (aeration_watch.pacer.level_since >= aeration_watch.sampled_at)
+		return watch_period();
+	return jiffies_until(aeration_pacer_next_ms(&aeration_watch.pacer));
+}
+
+/*
+ * Sample for a lazy source. The sampler comes at once for what the source wants,
+ * and is brought forward if it would come too late for what the sample showed;
+ * not in a pause, and once memory has settled it is about to end.
+ */
+static void sample_from_timer(void)
+{
+	struct timer_list *sampler = &aeration_watch.sampler.timer;
+	unsigned long surplus, next;
+
+	/* One sample in a period is enough, of however many CPUs. */
+	if (aeration_watch_now_ms() - aeration_watch.sampled_at <
+	    aeration_pacer_period_ms(&aeration_watch.pacer) / 2)
+		return;
+	if (!take_sample(&surplus))
+		return;
+	if (aeration_watch.ops->wants(surplus)) {
+		aeration_watch_wake();
+		return;
+	}
+	if (aeration_pacer_settled(&aeration_watch.pacer,
+				   aeration_watch.sampled_at))
+		return;
+	next = jiffies + max(lazy_delay(),
+			     jiffies_until(aeration_watch.paused_until));
+	if (timer_pending(sampler) && time_before(next, sampler->expires))
+		mod_delayed_work(aeration_wq, &aeration_watch.sampler,
+				 next - jiffies);
+}
+
 static void watch_expired(struct timer_list *timer)
 {
 	unsigned long unused;
 
 	spin_lock(&aeration_watch.lock);
-	if (aeration_watch.mode == WATCH_QUIET) {
-		if (aeration_watch.ops->read(&unused) &&
-		    aeration_pacer_moved(&aeration_watch.pacer, unused))
-			aeration_watch_wake();
-		else
-			mod_timer(timer, jiffies + watch_period());
-	}
+	if (aeration_watch.mode == WATCH_ACTIVE && is_lazy())
+		sample_from_timer();
+	else if (aeration_watch.mode == WATCH_QUIET &&
+		 aeration_watch.ops->read(&unused) &&
+		 aeration_pacer_moved(&aeration_watch.pacer, unused))
+		aeration_watch_wake();
+	if (aeration_watch.mode == WATCH_QUIET ||
+	    (aeration_watch.mode == WATCH_ACTIVE && is_lazy()))
+		mod_timer(timer, jiffies + watch_period());
 	spin_unlock(&aeration_watch.lock);
 }
 
@@ -104,7 +194,7 @@ static void arm_watch(unsigned int cpu)
 static int cpu_comes(unsigned int cpu)
 {
 	spin_lock_bh(&aeration_watch.lock);
-	if (aeration_watch.mode == WATCH_QUIET)
+	if (aeration_watch.mode != WATCH_STOPPED)
 		arm_watch(cpu);
 	spin_unlock_bh(&aeration_watch.lock);
 	return 0;
@@ -116,84 +206,94 @@ static int cpu_goes(unsigned int cpu)
 	return 0;
 }
 
-/* Hand over from the sampler to the watch timers. */
-static void go_quiet(void)
+/* The caller sees to it that no CPU comes or goes meanwhile. */
+static void arm_all(void)
 {
 	int cpu;
 
+	for_each_online_cpu(cpu)
+		arm_watch(cpu);
+}
+
+/*
+ * How long until the next sample is of use, in jiffies. An eager source is asked
+ * in each period while memory changes; for a lazy one the watch timers sample, as
+ * far as there is anything to see.
+ */
+static unsigned long sample_delay(bool settled, bool more)
+{
+	unsigned long delay = watch_period(), pause;
+
+	lockdep_assert_held(&aeration_watch.lock);
+	if (is_lazy() && !more)
+		return max(delay, lazy_delay());
+	if (!is_lazy() && !settled)
+		return delay;
+	pause = jiffies_until(aeration_watch.paused_until);
+	if (aeration_watch.ops->pause_max_ms)
+		pause = min(pause,
+			    msecs_to_jiffies(aeration_watch.ops->pause_max_ms));
+	return max(delay, pause);
+}
+
+static bool is_settled(void)
+{
+	return aeration_pacer_settled(&aeration_watch.pacer,
+				      aeration_watch_now_ms());
+}
+
+/*
+ * Go on sampling. Somebody who woke the watch meanwhile wants a sample at once:
+ * this does not change what is queued.
+ */
+static void go_on(bool settled, bool more)
+{
+	lockdep_assert_held(&aeration_watch.lock);
+	if (aeration_watch.mode == WATCH_ACTIVE)
+		queue_delayed_work(aeration_wq, &aeration_watch.sampler,
+				   sample_delay(settled, more));
+}
+
+/* Leave it to the watch timers, unless one has seen something just now. */
+static void go_quiet(void)
+{
 	cpus_read_lock();
 	spin_lock_bh(&aeration_watch.lock);
-	if (aeration_watch.mode == WATCH_ACTIVE) {
+	if (!is_settled() || delayed_work_pending(&aeration_watch.sampler)) {
+		go_on(false, false);
+	} else if (aeration_watch.mode == WATCH_ACTIVE) {
 		aeration_watch.mode = WATCH_QUIET;
 		if (aeration_watch.ops->quiet)
 			aeration_watch.ops->quiet();
-		for_each_online_cpu(cpu)
-			arm_watch(cpu);
+		arm_all();
 	}
 	spin_unlock_bh(&aeration_watch.lock);
 	cpus_read_unlock();
 }
 
-/* Return: false if nothing can be told now. */
-static bool take_sample(unsigned long *surplus)
-{
-	unsigned long unused;
-	bool told;
-
-	spin_lock_bh(&aeration_watch.lock);
-	told = aeration_watch.ops->read(&unused);
-	if (told) {
-		aeration_pacer_sample(&aeration_watch.pacer,
-				      aeration_watch_now_ms(), unused);
-		*surplus = aeration_pacer_surplus(&aeration_watch.pacer);
-		if (aeration_watch.ops->sampled)
-			aeration_watch.ops->sampled(*surplus);
-		trace_aeration_sample(unused, *surplus,
-				      aeration_watch.pacer.out,
-				      aeration_pacer_window_ms(&aeration_watch.pacer));
-	}
-	spin_unlock_bh(&aeration_watch.lock);
-	atomic64_inc(&aeration_stats.samples);
-	return told;
-}
-
-/* How long until the next sample is of use, in jiffies. */
-static unsigned long sample_delay(bool settled)
-{
-	unsigned long delay = watch_period();
-	u64 now = aeration_watch_now_ms(), pause;
-
-	lockdep_assert_held(&aeration_watch.lock);
-	if (!settled || aeration_watch.paused_until <= now)
-		return delay;
-	pause = aeration_watch.paused_until - now;
-	if (aeration_watch.ops->pause_max_ms)
-		pause = min_t(u64, pause, aeration_watch.ops->pause_max_ms);
-	return max(delay, msecs_to_jiffies(pause));
-}
-
 /*
- * Sampling ends only once free memory has settled and a decision was made that
- * leaves nothing to do: an idle guest gives no other occasion to make it.
+ * Sampling ends only once free memory has settled and a decision was made, after
+ * it had, that leaves nothing to do: an idle guest gives no other occasion to make
+ * it.
  */
 static void sampler_fn(struct work_struct *work)
 {
+	bool settled, told, more = true;
 	unsigned long surplus;
-	bool settled, more = true;
-
-	if (take_sample(&surplus))
-		more = aeration_watch.ops->decide(surplus);
 
 	spin_lock_bh(&aeration_watch.lock);
-	settled = aeration_pacer_settled(&aeration_watch.pacer,
-					 aeration_watch_now_ms());
-	/* Somebody who woke the watch meanwhile wants a sample at once. */
-	if (aeration_watch.mode == WATCH_ACTIVE && (!settled || more))
-		queue_delayed_work(aeration_wq, &aeration_watch.sampler,
-				   sample_delay(settled));
+	told = take_sample(&surplus);
+	settled = is_settled();
 	spin_unlock_bh(&aeration_watch.lock);
-	if (settled && !more)
+	if (told)
+		more = aeration_watch.ops->decide(surplus);
+	if (settled && !more) {
 		go_quiet();
+		return;
+	}
+	spin_lock_bh(&aeration_watch.lock);
+	go_on(settled, more);
+	spin_unlock_bh(&aeration_watch.lock);
 }
 
 static void begin_window(unsigned long reserve, unsigned int order)
@@ -246,18 +346,23 @@ void aeration_watch_exit(void)
  * @reserve: free pages that are never surplus
  * @order: order of the smallest block of the source
  *
- * Context: process context, while the watch is stopped.
+ * Context: process context, while the watch is stopped; may sleep.
  */
 void aeration_watch_start(const struct watch_ops *ops, unsigned long reserve,
 			  unsigned int order)
 {
+	cpus_read_lock();
 	spin_lock_bh(&aeration_watch.lock);
 	aeration_watch.ops = ops;
+	aeration_watch.sampled_at = 0;
 	aeration_watch.paused_until = 0;
 	begin_window(reserve, order);
 	aeration_watch.mode = WATCH_ACTIVE;
 	aeration_watch_wake();
+	if (is_lazy())
+		arm_all();
 	spin_unlock_bh(&aeration_watch.lock);
+	cpus_read_unlock();
 }
 
 /**

@@ -3,10 +3,16 @@
  * The watch over free memory, for whichever source of blocks is running.
  *
  * It samples how much memory the guest does not use, feeds the pacer, and asks
- * the source to decide. It has three modes, enum watch_mode. While memory
- * changes, an ordinary timer samples it. Once it has settled, one deferrable
- * timer on each CPU looks whether it moved: those never wake an idle CPU, yet
- * run on whichever CPU is busy, and nothing but a busy CPU can free memory.
+ * the source to decide. It has three modes, enum watch_mode. Once memory has
+ * settled, one deferrable timer on each CPU looks whether it moved: those never
+ * wake an idle CPU, yet run on whichever CPU is busy, and nothing but a busy CPU
+ * can free memory.
+ *
+ * While memory changes, an eager source is asked all the time, by an ordinary
+ * timer. A source that says what it wants is lazy: the deferrable timers sample,
+ * and it is asked when there is what it wants. The ordinary timer then stands for
+ * what happens in an idle guest as well: that memory has been free for a window,
+ * that it has settled, and that a pause is over.
  *
  * Locks: watch.lock protects everything in struct watch that is not marked
  * otherwise, and what a source says it does. It is taken from timers, so with
@@ -23,7 +29,8 @@
 /**
  * enum watch_mode - who looks at free memory
  * @WATCH_STOPPED: nobody; nothing may be armed
- * @WATCH_ACTIVE: the sampler, by an ordinary timer
+ * @WATCH_ACTIVE: the sampler, by an ordinary timer; for a lazy source the
+ *	deferrable ones as well
  * @WATCH_QUIET: one deferrable timer on each CPU
  */
 enum watch_mode {
@@ -42,6 +49,8 @@ enum watch_mode {
  * @decide: Do what is to be done with this many pages of surplus. Process
  *	context, no lock held; may sleep. Return true if something may be left
  *	to do, so that sampling goes on although memory does not change.
+ * @wants: Makes the source lazy: has decide anything to do with this many pages
+ *	of surplus? Any context, under watch.lock; must not sleep.
  * @quiet: Optional: sampling has ended. Under watch.lock.
  * @period_max_ms: sample no less often than this while memory changes, however
  *	long the window is, ms; 0 for what the pacer says
@@ -52,6 +61,7 @@ struct watch_ops {
 	bool (*read)(unsigned long *unused);
 	void (*sampled)(unsigned long surplus);
 	bool (*decide)(unsigned long surplus);
+	bool (*wants)(unsigned long surplus);
 	void (*quiet)(void);
 	u32 period_max_ms;
 	u32 pause_max_ms;
@@ -63,6 +73,7 @@ struct watch_ops {
  * @ops: the source; constant between aeration_watch_start() and aeration_watch_stop()
  * @sampler: takes a sample and re-arms itself while WATCH_ACTIVE; queued under
  *	@lock, cancelled by aeration_watch_stop() after it set WATCH_STOPPED
+ * @sampled_at: time of the last sample, ms
  * @pacer: what is surplus
  * @mode: who looks at free memory
  * @paused_until: the source has nothing to decide before this time, ms
@@ -72,6 +83,7 @@ struct watch {
 	const struct watch_ops *ops;
 	struct delayed_work sampler;
 	struct pacer pacer;
+	u64 sampled_at;
 	enum watch_mode mode;
 	u64 paused_until;
 };
@@ -87,6 +99,7 @@ void aeration_watch_retune(unsigned long reserve, unsigned int order);
 void aeration_watch_restart(unsigned long reserve, unsigned int order);
 void aeration_watch_wake(void);
 void aeration_watch_kick(void);
+void aeration_watch_pause(u32 ms);
 u64 aeration_watch_now_ms(void);
 u32 aeration_watch_window_ms(void);
 u64 aeration_watch_regretted(void);

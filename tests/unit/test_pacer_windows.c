@@ -160,11 +160,81 @@ static void random_regret(void)
 	EXPECT(backed_off > ROUNDS);
 }
 
+/* The surplus at a time until which nothing changes. */
+static unsigned long surplus_at(struct pacer p, u64 ms)
+{
+	aeration_pacer_sample(&p, ms, p.free);
+	return aeration_pacer_surplus(&p);
+}
+
+static u32 window_at(struct pacer p, u64 ms)
+{
+	aeration_pacer_sample(&p, ms, p.free);
+	return aeration_pacer_window_ms(&p);
+}
+
+/*
+ * Nobody has to look before the pacer says so: until then the surplus grows by
+ * less than a step, and then there is that step, or free memory has settled, or
+ * the window is shorter.
+ */
+static void nothing_comes_sooner(void)
+{
+	int round, i, grown = 0, settled = 0, halved = 0;
+
+	for (round = 0; round < ROUNDS; round++) {
+		u32 window = ktap_random() % 5000;
+		unsigned long level = ktap_random() % 100000;
+		u64 now = ktap_random() % 100000;
+		struct pacer p;
+
+		aeration_pacer_init(&p, now, window, PACER_WINDOW_MAX_MS, 0,
+				    STEP);
+		for (i = 0; i < SAMPLES / 10; i++) {
+			unsigned long surplus;
+			u32 window_now;
+			u64 next;
+
+			if (!(ktap_random() % 100))
+				now = back_off(&p, now, 2, 200000);
+
+			now += ktap_random() % (window / 4 + 2);
+			if (!(ktap_random() % 12))
+				level = ktap_random() % 100000;
+			aeration_pacer_sample(&p, now, level);
+			surplus = aeration_pacer_surplus(&p) + STEP;
+			next = aeration_pacer_next_ms(&p);
+			window_now = aeration_pacer_window_ms(&p);
+			if (next <= now) {
+				EXPECT(aeration_pacer_settled(&p, now));
+				continue;
+			}
+			EXPECT_EQ(window_at(p, next - 1), window_now);
+			EXPECT(surplus_at(p, next - 1) < surplus);
+			EXPECT(surplus_at(p, now + ktap_random() %
+					  (next - now)) < surplus);
+			EXPECT(!aeration_pacer_settled(&p, next - 1));
+			if (surplus_at(p, next) >= surplus)
+				grown++;
+			else if (aeration_pacer_settled(&p, next))
+				settled++;
+			else if (window_at(p, next) < window_now)
+				halved++;
+			else
+				EXPECT(!"there is a reason to look");
+		}
+	}
+	EXPECT(grown > ROUNDS);
+	EXPECT(settled > ROUNDS);
+	EXPECT(halved > 10);
+}
+
 int main(void)
 {
 	RUN(windows_are_as_long_as_asked_for);
 	RUN(windows_come_back_as_they_were);
 	RUN(random_traces);
 	RUN(random_regret);
+	RUN(nothing_comes_sooner);
 	return ktap_end();
 }
