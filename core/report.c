@@ -113,7 +113,12 @@ static int report_isolated(struct scatterlist *sgl, unsigned int nents)
 		if (!aeration_reporter.flushing)
 			aeration_pacer_told(&aeration_watch.pacer,
 					    aeration_watch_now_ms(), pages);
-		if (aeration_reporter.budget &&
+		/*
+		 * The next is as large, as long as there is as much. What is
+		 * isolated to be refused costs as much as what is reported; a
+		 * smaller rest is for the next grant, which knows what there is.
+		 */
+		if (aeration_pacer_fits(aeration_reporter.budget, pages) &&
 		    aeration_watch.mode != WATCH_STOPPED && !aeration_reporter.flushing)
 			aeration_grant_start_pass();
 	}

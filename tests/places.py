@@ -181,7 +181,7 @@ class Qemu(Host):
 class Hintd(Qemu):
     """hintd is the device; the blocks of the memory file judge, too."""
 
-    batches = 200
+    batches = 40
 
     def __init__(self, cell, vm, hintd):
         super().__init__(cell, vm)
@@ -273,6 +273,7 @@ class Domain(Host):
     """A domain of Xen, or domain 0; `xl list` and `xl info` judge."""
 
     lost_kib = LOST_DOMAIN_KIB
+    batches = 6		# of 512 blocks at most, elsewhere 32
     asks = True
 
     def __init__(self, cell, vm, xen, ident, mib, slack):
