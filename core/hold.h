@@ -12,7 +12,7 @@
  * stops. Held pages count as reclaimable by the kernel.
  *
  * hold.c owns the blocks and their states; pressure.c decides when to take and
- * when to restore.
+ * when to restore; durable.c starts and stops.
  *
  * A block has one owner and one state:
  *	free		the allocator
@@ -147,6 +147,8 @@ enum hold_result aeration_hold_surrender(unsigned long blocks,
 					 unsigned long *went);
 unsigned long aeration_hold_restore(unsigned long blocks, int nid,
 				    bool (*enough)(int nid), bool *come_short);
+
+/* durable.c */
 void aeration_hold_leave(void);
 
 /* pressure.c */
