@@ -8,9 +8,9 @@ page_fault1 of will-it-scale does; there are no huge pages here. With
 - no driver, at the beginning, in the middle and at the end: what the other
   cases are divided by is the mean of it, and all are near enough in time;
 - aeration, and nothing that is surplus: it looks, and does not report;
-- aeration that is flushed 20 times a second, so that it reports all the time,
-  and what was freed a moment ago: the worst that it can be made to do. (With a
-  window of 0 it does not: what is free is in use again before a pass begins);
+- aeration that is flushed 20 times a second, so that it reports what was freed a
+  moment ago: the worst that it can be made to do. (With a window of 0 it reports
+  nothing: what is free is in use again before a pass begins);
 - the stock driver.
 
 Before each, what is surplus has been reported, and for a second the load runs
