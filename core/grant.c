@@ -174,6 +174,18 @@ static bool report_decide(unsigned long surplus)
 }
 
 /*
+ * With nothing granted, a pass would isolate blocks to have them refused, and the
+ * mm puts those back behind what is reported: the guest would then take reported
+ * memory first. The mm queues no pass for as long as it takes one for requested,
+ * and cancelling does not tell it otherwise. Ours start all the same.
+ */
+static void report_rest(void)
+{
+	if (!aeration_reporter.budget && !aeration_reporter.flushing)
+		cancel_delayed_work(&aeration_reporter.prdev.work);
+}
+
+/*
  * What the mm left of a grant does not outlive the surplus, of which a part is
  * reported already.
  */
@@ -183,12 +195,14 @@ static void report_sampled(unsigned long surplus)
 		aeration_reporter.budget =
 			aeration_pacer_budget(surplus, aeration_watch.pacer.out,
 					      aeration_reporter.budget);
+	report_rest();
 }
 
 static void report_quiet(void)
 {
 	aeration_reporter.budget = 0;
 	aeration_reporter.unused_grants = 0;
+	report_rest();
 }
 
 const struct watch_ops aeration_report_watch_ops = {
@@ -197,4 +211,5 @@ const struct watch_ops aeration_report_watch_ops = {
 	.decide = report_decide,
 	.wants = report_wants,
 	.quiet = report_quiet,
+	.rest = report_rest,
 };

@@ -114,6 +114,8 @@ void aeration_pacer_init(struct pacer *p, u64 now_ms, u32 window_ms,
 	p->doubled = 0;
 	p->now_ms = now_ms;
 	p->calm_since = now_ms;
+	p->calm_told = 0;
+	p->calm_sorry = 0;
 	p->reserve = reserve;
 	p->step = step;
 	p->newest = slot_at(p->window_ms, now_ms);
@@ -217,8 +219,33 @@ static void resize(struct pacer *p, unsigned int doubled)
 	}
 }
 
+/* What was told in the last @window_ms, and is yet to be judged; pages. */
+static unsigned long told_lately(const struct pacer *p)
+{
+	u64 i, slots = slots_within(p, p->window_ms);
+	unsigned long pages = 0;
+
+	for (i = 0; i < slots && p->newest - i >= p->fresh; i++)
+		pages = sum(pages, p->told[at(p->newest - i)]);
+	return pages;
+}
+
+/* How long a stretch of calm is, ms. */
+static u64 calm_ms(const struct pacer *p)
+{
+	return (u64)PACER_CALM_WINDOWS * aeration_pacer_window_ms(p);
+}
+
+/* What was told lately may be regretted in this stretch, so it is part of it. */
+static void begin_calm(struct pacer *p, u64 ms)
+{
+	p->calm_since = ms;
+	p->calm_told = told_lately(p);
+	p->calm_sorry = 0;
+}
+
 /*
- * Too much of what was told lately was taken back. That is judged once: a guest
+ * Too much of what was told was taken back. That is judged once: a guest
  * that takes more of the same does not show that the longer window is too short.
  */
 static void be_sorry(struct pacer *p)
@@ -227,7 +254,15 @@ static void be_sorry(struct pacer *p)
 		resize(p, p->doubled + 1);
 	p->fresh = p->newest + 1;
 	p->sorry = 0;
-	p->calm_since = p->now_ms;
+	begin_calm(p, p->now_ms);
+}
+
+/* Are so many pages enough to regret, and one part in @share of @told? */
+static bool is_much(const struct pacer *p, unsigned long sorry,
+		    unsigned long told, unsigned int share)
+{
+	return sorry && sorry / PACER_REGRET_STEPS >= p->step &&
+	       sorry >= told / share;
 }
 
 /*
@@ -235,7 +270,8 @@ static void be_sorry(struct pacer *p)
  * the latest is assumed. It is regretted if it was told no longer ago than the
  * window that was asked for, whatever is in force: to keep it for that time costs
  * as much as to have it again, see docs/pacing.md. A guest may take what it needs
- * bit by bit, so what is regretted within a window counts together.
+ * bit by bit, so what is regretted within a window counts together; and a little
+ * in each of many windows does if most of what was told went that way.
  */
 static void take_back(struct pacer *p, unsigned long pages)
 {
@@ -246,35 +282,35 @@ static void take_back(struct pacer *p, unsigned long pages)
 		p->sorry = 0;
 		p->sorry_since = p->now_ms;
 	}
-	lately = p->sorry;
+	lately = sum(p->sorry, told_lately(p));
 	for (i = 0; i < slots; i++) {
 		unsigned long *told = &p->told[at(p->newest - i)];
 		unsigned long part = smaller(*told, pages);
 
 		if (p->newest - i >= p->fresh) {
-			lately = sum(lately, *told);
 			p->sorry = sum(p->sorry, part);
+			p->calm_sorry = sum(p->calm_sorry, part);
 		}
 		p->regretted += part;
 		*told -= part;
 		pages -= part;
 	}
-	if (p->sorry && p->sorry / PACER_REGRET_STEPS >= p->step &&
-	    p->sorry >= lately / PACER_REGRET_SHARE)
+	if (is_much(p, p->sorry, lately, PACER_REGRET_SHARE) ||
+	    is_much(p, p->calm_sorry, p->calm_told, PACER_REGRET_MOST))
 		be_sorry(p);
 }
 
-/* How long nothing may be regretted before the window in force is halved, ms. */
-static u64 calm_ms(const struct pacer *p)
-{
-	return (u64)PACER_CALM_WINDOWS * aeration_pacer_window_ms(p);
-}
-
+/* After a stretch without a verdict the next begins, with half the window. */
 static void calm_down(struct pacer *p)
 {
-	while (p->doubled && p->now_ms - p->calm_since >= calm_ms(p)) {
-		p->calm_since += calm_ms(p);
-		resize(p, p->doubled - 1);
+	while (p->window_ms && p->now_ms - p->calm_since >= calm_ms(p)) {
+		u64 end = p->now_ms;
+
+		if (p->doubled) {
+			end = p->calm_since + calm_ms(p);
+			resize(p, p->doubled - 1);
+		}
+		begin_calm(p, end);
 	}
 }
 
@@ -316,6 +352,7 @@ void aeration_pacer_told(struct pacer *p, u64 now_ms, unsigned long pages)
 	advance(p, now_ms, p->free);
 	told = &p->told[at(p->newest)];
 	*told = sum(*told, pages);
+	p->calm_told = sum(p->calm_told, pages);
 	p->out = sum(p->out, pages);
 }
 

@@ -27,11 +27,18 @@
 /* Times beyond this count as this, so that no product overflows; ms. */
 #define PACER_TIME_MAX_MS	(~0ULL >> 17)
 
-/* After so many windows without regret, the window in force is halved. */
+/*
+ * So many windows are a stretch: without a verdict of regret in it, the window in
+ * force is halved.
+ */
 #define PACER_CALM_WINDOWS	8
 
-/* Regretting one part in this many of what was told lately doubles it. */
+/*
+ * Regretting one part in this many of what was told lately doubles it, and so does
+ * one in this many of what was told in a stretch.
+ */
 #define PACER_REGRET_SHARE	8
+#define PACER_REGRET_MOST	2
 
 /*
  * Regretting less than so many steps says nothing: as much as half a batch goes
@@ -46,8 +53,10 @@
  * @limit_ms: the window in force does not back off beyond this, ms
  * @doubled: how many times the window in force is doubled
  * @now_ms: the latest time that any call was told, ms
- * @calm_since: time of the last verdict of regret, or of the last halving since,
- *	ms
+ * @calm_since: when the present stretch of calm began, ms: at the last verdict of
+ *	regret, or at the end of the stretch before
+ * @calm_told: pages told in this stretch, those taken back since included
+ * @calm_sorry: pages regretted in this stretch; there was no verdict about them
  * @reserve: free pages that are never surplus
  * @step: pages by which free memory must move to count as changed
  * @newest: number of the slot that @now_ms is in, in slots since time zero
@@ -71,6 +80,8 @@ struct pacer {
 	unsigned int doubled;
 	u64 now_ms;
 	u64 calm_since;
+	unsigned long calm_told;
+	unsigned long calm_sorry;
 	unsigned long reserve;
 	unsigned long step;
 	u64 newest;

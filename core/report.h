@@ -7,7 +7,9 @@
  * and stops each after a sixteenth of a list. Here the watch over free memory
  * has the pacer say how much is surplus; that is granted as a budget, and passes
  * are started back to back until the budget is used up. A pass that finds no
- * budget left ends with an error, and the mm puts its blocks back unreported.
+ * budget left ends with an error, and the mm puts its blocks back unreported,
+ * behind those that are reported. Passes that the mm queues by itself while nothing
+ * is granted are called off.
  *
  * A guest that runs out of memory while blocks are in flight gets them back: the
  * OOM notifier waits for the ack for a moment, and then has the backend abandon

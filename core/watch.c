@@ -162,17 +162,25 @@ static void sample_from_timer(void)
 				 next - jiffies);
 }
 
-static void watch_expired(struct timer_list *timer)
+static void look_from_timer(void)
 {
 	unsigned long unused;
 
+	if (!aeration_watch.ops->read(&unused))
+		return;
+	if (aeration_pacer_moved(&aeration_watch.pacer, unused))
+		aeration_watch_wake();
+	else if (aeration_watch.ops->rest)
+		aeration_watch.ops->rest();
+}
+
+static void watch_expired(struct timer_list *timer)
+{
 	spin_lock(&aeration_watch.lock);
 	if (aeration_watch.mode == WATCH_ACTIVE && is_lazy())
 		sample_from_timer();
-	else if (aeration_watch.mode == WATCH_QUIET &&
-		 aeration_watch.ops->read(&unused) &&
-		 aeration_pacer_moved(&aeration_watch.pacer, unused))
-		aeration_watch_wake();
+	else if (aeration_watch.mode == WATCH_QUIET)
+		look_from_timer();
 	if (aeration_watch.mode == WATCH_QUIET ||
 	    (aeration_watch.mode == WATCH_ACTIVE && is_lazy()))
 		mod_timer(timer, jiffies + watch_period());

@@ -270,6 +270,45 @@ static void regret_adds_up_within_a_window(void)
 	EXPECT_EQ(aeration_pacer_window_ms(&p), W);
 }
 
+/* Tell and take back so much every second window. Return: how often until a verdict. */
+static int little_and_often(unsigned long told, unsigned long taken)
+{
+	struct pacer p;
+	int i;
+
+	aeration_pacer_init(&p, 0, W, 30 * W, 0, STEP);
+	for (i = 1; i < 50 && p.doubled == 0; i++) {
+		u64 t = 2 * W * i - W;
+
+		aeration_pacer_sample(&p, t, 200000);
+		aeration_pacer_told(&p, t, told);
+		aeration_pacer_taken(&p, t + 10, taken);
+		aeration_pacer_set_out(&p, 0);
+	}
+	return i - 1;
+}
+
+static void most_of_a_stretch_counts_however_little_at_a_time(void)
+{
+	struct pacer p;
+	u64 t = 8 * W - 20;
+
+	/* A stretch has room for four times. */
+	EXPECT_EQ(little_and_often(2 * STEP, STEP), 4);
+	EXPECT_EQ(little_and_often(2 * STEP + 10, STEP), 49);
+	EXPECT_EQ(little_and_often(STEP, STEP - 1), 49);
+	/* What was told at the end of one may be regretted in the next. */
+	aeration_pacer_init(&p, 0, W, 30 * W, 0, STEP);
+	aeration_pacer_sample(&p, t, 200000);
+	aeration_pacer_told(&p, t, 200000);
+	aeration_pacer_sample(&p, t + 40, 200000);
+	EXPECT_EQ(p.calm_since, t + 40);
+	aeration_pacer_taken(&p, t + 60, 24000);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), W);
+	aeration_pacer_taken(&p, t + 80, 1000);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), 2 * W);
+}
+
 static void little_regret_changes_nothing(void)
 {
 	struct pacer p;
@@ -461,6 +500,7 @@ int main(void)
 	RUN(the_window_has_a_limit_and_comes_back);
 	RUN(what_was_told_long_ago_is_not_regretted);
 	RUN(regret_adds_up_within_a_window);
+	RUN(most_of_a_stretch_counts_however_little_at_a_time);
 	RUN(little_regret_changes_nothing);
 	RUN(a_window_of_nothing_never_backs_off);
 	RUN(a_longer_window_knows_nothing_of_before);
