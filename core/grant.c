@@ -146,7 +146,7 @@ static bool is_paused(void)
 static bool is_worth_it(unsigned long surplus)
 {
 	u64 now = aeration_watch_now_ms();
-	unsigned long gap = beyond(surplus, aeration_watch.pacer.out);
+	unsigned long gap = beyond(surplus, aeration_watch.pacer.real.out);
 	unsigned long known = now < aeration_reporter.idle_until ?
 		aeration_reporter.idle_gap : 0;
 
@@ -193,7 +193,7 @@ static void report_sampled(unsigned long surplus)
 {
 	if (!aeration_reporter.flushing)
 		aeration_reporter.budget =
-			aeration_pacer_budget(surplus, aeration_watch.pacer.out,
+			aeration_pacer_budget(surplus, aeration_watch.pacer.real.out,
 					      aeration_reporter.budget);
 	report_rest();
 }

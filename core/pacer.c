@@ -11,8 +11,9 @@
  *
  * Memory that is taken back soon after it was told is regretted: keeping it
  * would have been cheaper. The window in force is then doubled, up to a limit,
- * and halved again when nothing was regretted for some windows. What was told
- * lately is kept slot by slot, like the minimum. docs/pacing.md says why.
+ * and halved again when nothing was regretted for some windows, and nothing would
+ * have been with half the window. What was told lately is kept slot by slot, like
+ * the minimum. docs/pacing.md says why.
  */
 #include <linux/math64.h>
 #include "pacer.h"
@@ -85,6 +86,22 @@ static u64 slots_within(const struct pacer *p, u32 ms)
 	return p->newest - slot_at(aeration_pacer_window_ms(p), from) + 1;
 }
 
+/* Begin a ledger with pages that were told so long ago that nobody regrets it. */
+static void begin_ledger(const struct pacer *p, struct pacer_ledger *ledger,
+			 unsigned long out)
+{
+	unsigned int i;
+
+	for (i = 0; i < PACER_RING; i++)
+		ledger->told[i] = 0;
+	ledger->out = out;
+	ledger->fresh = p->newest;
+	ledger->sorry = 0;
+	ledger->sorry_since = p->now_ms;
+	ledger->calm_told = 0;
+	ledger->calm_sorry = 0;
+}
+
 /**
  * aeration_pacer_init - start a window that knows nothing yet
  * @p: the pacer
@@ -114,20 +131,14 @@ void aeration_pacer_init(struct pacer *p, u64 now_ms, u32 window_ms,
 	p->doubled = 0;
 	p->now_ms = now_ms;
 	p->calm_since = now_ms;
-	p->calm_told = 0;
-	p->calm_sorry = 0;
 	p->reserve = reserve;
 	p->step = step;
 	p->newest = slot_at(p->window_ms, now_ms);
-	p->fresh = p->newest;
-	for (i = 0; i < PACER_RING; i++) {
+	for (i = 0; i < PACER_RING; i++)
 		p->low[i] = 0;
-		p->told[i] = 0;
-	}
-	p->out = 0;
+	begin_ledger(p, &p->real, 0);
+	begin_ledger(p, &p->thought, 0);
 	p->regretted = 0;
-	p->sorry = 0;
-	p->sorry_since = now_ms;
 	p->free = 0;
 	p->level = 0;
 	p->level_since = now_ms;
@@ -143,6 +154,50 @@ void aeration_pacer_set_reserve(struct pacer *p, unsigned long reserve)
 	p->reserve = reserve;
 }
 
+/* Lowest free memory in so many slots, the newest first; pages. */
+static unsigned long lowest_of(const struct pacer *p, u64 slots)
+{
+	unsigned long low = p->free;
+	u64 i;
+
+	for (i = 0; i < slots; i++)
+		low = smaller(low, p->low[at(p->newest - i)]);
+	return low;
+}
+
+/* What would be surplus now if the window in force were half as long; pages. */
+static unsigned long thought_surplus(const struct pacer *p)
+{
+	u32 half = aeration_pacer_window_ms(p) / 2;
+
+	return less_reserve(p, lowest_of(p, slots_within(p, half)));
+}
+
+static void tell(const struct pacer *p, struct pacer_ledger *ledger,
+		 unsigned long pages)
+{
+	unsigned long *told = &ledger->told[at(p->newest)];
+
+	*told = sum(*told, pages);
+	ledger->calm_told = sum(ledger->calm_told, pages);
+	ledger->out = sum(ledger->out, pages);
+}
+
+/*
+ * Tell in thought what is surplus with half the window. It only grows when a slot
+ * begins.
+ */
+static void think(struct pacer *p)
+{
+	unsigned long surplus;
+
+	if (!p->doubled)
+		return;
+	surplus = thought_surplus(p);
+	if (surplus > p->thought.out)
+		tell(p, &p->thought, surplus - p->thought.out);
+}
+
 /*
  * Start the slots after the newest one, up to the one of this time. Nobody
  * looked since the last sample, in the early part of that slot either: the lower
@@ -151,7 +206,7 @@ void aeration_pacer_set_reserve(struct pacer *p, unsigned long reserve)
 static void advance(struct pacer *p, u64 now_ms, unsigned long free)
 {
 	unsigned long unseen = smaller(p->free, free);
-	u64 slot, started, i;
+	u64 slot, started;
 
 	if (now_ms > PACER_TIME_MAX_MS)
 		now_ms = PACER_TIME_MAX_MS;
@@ -161,11 +216,14 @@ static void advance(struct pacer *p, u64 now_ms, unsigned long free)
 	started = slot - p->newest;
 	if (started > PACER_RING)
 		started = PACER_RING;
-	for (i = 0; i < started; i++) {
-		p->low[at(slot - i)] = unseen;
-		p->told[at(slot - i)] = 0;
+	for (; started; started--) {
+		p->newest = slot - started + 1;
+		p->now_ms = slot_start(aeration_pacer_window_ms(p), p->newest);
+		p->low[at(p->newest)] = unseen;
+		p->real.told[at(p->newest)] = 0;
+		p->thought.told[at(p->newest)] = 0;
+		think(p);
 	}
-	p->newest = slot;
 	p->now_ms = now_ms;
 }
 
@@ -191,7 +249,8 @@ static unsigned long lowest(const struct pacer *p, u64 from_ms, u64 to_ms)
 /*
  * Sort what is known into the slots of a window of another length. Where a slot
  * is divided, its lowest stands for all parts, so nothing becomes surplus too
- * early; what was told in it counts as told at its beginning.
+ * early; what was told in it counts as told at its beginning. What is told in
+ * thought from then on is that of another window, and begins with what is surplus.
  */
 static void resize(struct pacer *p, unsigned int doubled)
 {
@@ -205,43 +264,52 @@ static void resize(struct pacer *p, unsigned int doubled)
 	for (i = 0; i < PACER_RING; i++) {
 		u64 slot = p->newest - i;
 
-		p->told[i] = 0;
+		p->real.told[i] = 0;
 		if (i <= p->newest)
 			p->low[at(slot)] = lowest(&was, slot_start(new, slot),
 						  slot_start(new, slot + 1) - 1);
 	}
 	for (i = 0; i < PACER_RING && i <= was.newest; i++) {
 		u64 slot = slot_at(new, slot_start(old, was.newest - i));
+		unsigned long *told = &p->real.told[at(slot)];
 
 		if (slot + PACER_RING > p->newest)
-			p->told[at(slot)] = sum(p->told[at(slot)],
-						was.told[at(was.newest - i)]);
+			*told = sum(*told, was.real.told[at(was.newest - i)]);
 	}
+	begin_ledger(p, &p->thought, thought_surplus(p));
 }
 
 /* What was told in the last @window_ms, and is yet to be judged; pages. */
-static unsigned long told_lately(const struct pacer *p)
+static unsigned long told_lately(const struct pacer *p,
+				 const struct pacer_ledger *ledger)
 {
 	u64 i, slots = slots_within(p, p->window_ms);
 	unsigned long pages = 0;
 
-	for (i = 0; i < slots && p->newest - i >= p->fresh; i++)
-		pages = sum(pages, p->told[at(p->newest - i)]);
+	for (i = 0; i < slots && p->newest - i >= ledger->fresh; i++)
+		pages = sum(pages, ledger->told[at(p->newest - i)]);
 	return pages;
+}
+
+/* What was told lately may be regretted in the next stretch, so it is part of it. */
+static void begin_stretch(const struct pacer *p, struct pacer_ledger *ledger)
+{
+	ledger->calm_told = told_lately(p, ledger);
+	ledger->calm_sorry = 0;
+}
+
+/* What was told until now has been judged. */
+static void close_books(const struct pacer *p, struct pacer_ledger *ledger)
+{
+	ledger->fresh = p->newest + 1;
+	ledger->sorry = 0;
+	begin_stretch(p, ledger);
 }
 
 /* How long a stretch of calm is, ms. */
 static u64 calm_ms(const struct pacer *p)
 {
 	return (u64)PACER_CALM_WINDOWS * aeration_pacer_window_ms(p);
-}
-
-/* What was told lately may be regretted in this stretch, so it is part of it. */
-static void begin_calm(struct pacer *p, u64 ms)
-{
-	p->calm_since = ms;
-	p->calm_told = told_lately(p);
-	p->calm_sorry = 0;
 }
 
 /*
@@ -252,9 +320,8 @@ static void be_sorry(struct pacer *p)
 {
 	if (p->window_ms && 2 * aeration_pacer_window_ms(p) <= p->limit_ms)
 		resize(p, p->doubled + 1);
-	p->fresh = p->newest + 1;
-	p->sorry = 0;
-	begin_calm(p, p->now_ms);
+	close_books(p, &p->real);
+	p->calm_since = p->now_ms;
 }
 
 /* Are so many pages enough to regret, and one part in @share of @told? */
@@ -272,45 +339,65 @@ static bool is_much(const struct pacer *p, unsigned long sorry,
  * as much as to have it again, see docs/pacing.md. A guest may take what it needs
  * bit by bit, so what is regretted within a window counts together; and a little
  * in each of many windows does if most of what was told went that way.
+ *
+ * Return: true if that is too much.
  */
-static void take_back(struct pacer *p, unsigned long pages)
+static bool take_back(const struct pacer *p, struct pacer_ledger *ledger,
+		      unsigned long pages, u64 *regretted)
 {
 	u64 i, slots = slots_within(p, p->window_ms);
 	unsigned long lately;
 
-	if (p->now_ms - p->sorry_since > aeration_pacer_window_ms(p)) {
-		p->sorry = 0;
-		p->sorry_since = p->now_ms;
+	ledger->out -= pages;
+	if (p->now_ms - ledger->sorry_since > aeration_pacer_window_ms(p)) {
+		ledger->sorry = 0;
+		ledger->sorry_since = p->now_ms;
 	}
-	lately = sum(p->sorry, told_lately(p));
+	lately = sum(ledger->sorry, told_lately(p, ledger));
 	for (i = 0; i < slots; i++) {
-		unsigned long *told = &p->told[at(p->newest - i)];
+		unsigned long *told = &ledger->told[at(p->newest - i)];
 		unsigned long part = smaller(*told, pages);
 
-		if (p->newest - i >= p->fresh) {
-			p->sorry = sum(p->sorry, part);
-			p->calm_sorry = sum(p->calm_sorry, part);
+		if (p->newest - i >= ledger->fresh) {
+			ledger->sorry = sum(ledger->sorry, part);
+			ledger->calm_sorry = sum(ledger->calm_sorry, part);
 		}
-		p->regretted += part;
+		*regretted += part;
 		*told -= part;
 		pages -= part;
 	}
-	if (is_much(p, p->sorry, lately, PACER_REGRET_SHARE) ||
-	    is_much(p, p->calm_sorry, p->calm_told, PACER_REGRET_MOST))
-		be_sorry(p);
+	return is_much(p, ledger->sorry, lately, PACER_REGRET_SHARE) ||
+	       is_much(p, ledger->calm_sorry, ledger->calm_told,
+		       PACER_REGRET_MOST);
+}
+
+/*
+ * With half the window this would have been regretted: leave it as it is for
+ * another stretch.
+ */
+static void think_better(struct pacer *p, unsigned long free)
+{
+	u64 unused = 0;
+
+	if (!p->doubled || free >= p->thought.out)
+		return;
+	if (take_back(p, &p->thought, p->thought.out - free, &unused)) {
+		close_books(p, &p->thought);
+		p->calm_since = p->now_ms;
+	}
 }
 
 /* After a stretch without a verdict the next begins, with half the window. */
 static void calm_down(struct pacer *p)
 {
 	while (p->window_ms && p->now_ms - p->calm_since >= calm_ms(p)) {
-		u64 end = p->now_ms;
-
 		if (p->doubled) {
-			end = p->calm_since + calm_ms(p);
+			p->calm_since += calm_ms(p);
 			resize(p, p->doubled - 1);
+		} else {
+			p->calm_since = p->now_ms;
 		}
-		begin_calm(p, end);
+		begin_stretch(p, &p->real);
 	}
 }
 
@@ -329,8 +416,9 @@ void aeration_pacer_sample(struct pacer *p, u64 now_ms, unsigned long free)
 	*low = smaller(*low, free);
 	p->free = free;
 
-	if (free < p->out)
-		aeration_pacer_taken(p, now_ms, p->out - free);
+	if (free < p->real.out)
+		aeration_pacer_taken(p, now_ms, p->real.out - free);
+	think_better(p, free);
 	calm_down(p);
 
 	if (aeration_pacer_moved(p, free)) {
@@ -347,13 +435,8 @@ void aeration_pacer_sample(struct pacer *p, u64 now_ms, unsigned long free)
  */
 void aeration_pacer_told(struct pacer *p, u64 now_ms, unsigned long pages)
 {
-	unsigned long *told;
-
 	advance(p, now_ms, p->free);
-	told = &p->told[at(p->newest)];
-	*told = sum(*told, pages);
-	p->calm_told = sum(p->calm_told, pages);
-	p->out = sum(p->out, pages);
+	tell(p, &p->real, pages);
 }
 
 /**
@@ -369,9 +452,9 @@ void aeration_pacer_told(struct pacer *p, u64 now_ms, unsigned long pages)
 void aeration_pacer_taken(struct pacer *p, u64 now_ms, unsigned long pages)
 {
 	advance(p, now_ms, p->free);
-	pages = smaller(pages, p->out);
-	p->out -= pages;
-	take_back(p, pages);
+	pages = smaller(pages, p->real.out);
+	if (take_back(p, &p->real, pages, &p->regretted))
+		be_sorry(p);
 }
 
 /**
@@ -383,7 +466,7 @@ void aeration_pacer_taken(struct pacer *p, u64 now_ms, unsigned long pages)
  */
 void aeration_pacer_set_out(struct pacer *p, unsigned long out)
 {
-	p->out = out;
+	p->real.out = out;
 }
 
 /**
@@ -405,13 +488,10 @@ u32 aeration_pacer_window_ms(const struct pacer *p)
  */
 unsigned long aeration_pacer_surplus(const struct pacer *p)
 {
-	unsigned long low = p->free;
-	u64 i, slots = slots_within(p, aeration_pacer_window_ms(p));
+	u32 window_ms = aeration_pacer_window_ms(p);
 
-	if (p->window_ms)
-		for (i = 0; i < slots; i++)
-			low = smaller(low, p->low[at(p->newest - i)]);
-	return less_reserve(p, low);
+	return less_reserve(p, lowest_of(p, window_ms ?
+					 slots_within(p, window_ms) : 0));
 }
 
 /**
@@ -461,14 +541,12 @@ u64 aeration_pacer_next_ms(const struct pacer *p)
 	u32 window_ms = aeration_pacer_window_ms(p);
 	u64 i, slots = slots_within(p, window_ms);
 	u64 next = p->level_since + settle_ms(p) + 1;
-	unsigned long lowest = p->free, newer = p->free;
+	unsigned long lowest = lowest_of(p, slots), newer = p->free;
 
 	if (!p->window_ms)
 		return next;
 	if (p->doubled)
 		next = earlier(next, p->calm_since + calm_ms(p));
-	for (i = 0; i < slots; i++)
-		lowest = smaller(lowest, p->low[at(p->newest - i)]);
 	for (i = 0; i < slots && newer - lowest >= p->step; i++) {
 		u64 slot = p->newest - i;
 		u64 left = slot_start(window_ms, slot + 1) + window_ms;

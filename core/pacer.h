@@ -47,6 +47,27 @@
 #define PACER_REGRET_STEPS	4
 
 /**
+ * struct pacer_ledger - what was told, and taken back
+ * @told: pages told in each slot and not taken back since, numbered like
+ *	&pacer.low
+ * @out: pages told that the guest has not taken back, as far as is known
+ * @fresh: number of the first slot of which what was told is yet to be judged
+ * @sorry: pages regretted since @sorry_since that are yet to be judged
+ * @sorry_since: time, ms; a window ago at most
+ * @calm_told: pages told in the present stretch, those taken back since included
+ * @calm_sorry: pages regretted in it; there was no verdict about them
+ */
+struct pacer_ledger {
+	unsigned long told[PACER_SLOTS + 1];
+	unsigned long out;
+	u64 fresh;
+	unsigned long sorry;
+	u64 sorry_since;
+	unsigned long calm_told;
+	unsigned long calm_sorry;
+};
+
+/**
  * struct pacer - what is known of the guest's free memory
  * @window_ms: how long memory must have stayed free to be surplus, ms, as asked
  *	for
@@ -55,21 +76,15 @@
  * @now_ms: the latest time that any call was told, ms
  * @calm_since: when the present stretch of calm began, ms: at the last verdict of
  *	regret, or at the end of the stretch before
- * @calm_told: pages told in this stretch, those taken back since included
- * @calm_sorry: pages regretted in this stretch; there was no verdict about them
  * @reserve: free pages that are never surplus
  * @step: pages by which free memory must move to count as changed
  * @newest: number of the slot that @now_ms is in, in slots since time zero
- * @fresh: number of the first slot of which what was told is yet to be judged
  * @low: lowest free pages seen in each slot, by slot number modulo the size;
  *	one more than PACER_SLOTS, because the newest is still being filled
- * @told: pages told to the hypervisor in each slot and not taken back since,
- *	numbered like @low
- * @out: pages told to the hypervisor that the guest has not taken back, as far
- *	as is known
+ * @real: what was told to the hypervisor
+ * @thought: what would have been told if the window in force were half as long;
+ *	kept while it is longer than what was asked for
  * @regretted: pages taken back within @window_ms of being told, ever
- * @sorry: such pages since @sorry_since that are yet to be judged
- * @sorry_since: time, ms; a window ago at most
  * @free: free pages at the last sample
  * @level: free pages when they last moved by @step
  * @level_since: time of that move, ms
@@ -80,18 +95,13 @@ struct pacer {
 	unsigned int doubled;
 	u64 now_ms;
 	u64 calm_since;
-	unsigned long calm_told;
-	unsigned long calm_sorry;
 	unsigned long reserve;
 	unsigned long step;
 	u64 newest;
-	u64 fresh;
 	unsigned long low[PACER_SLOTS + 1];
-	unsigned long told[PACER_SLOTS + 1];
-	unsigned long out;
+	struct pacer_ledger real;
+	struct pacer_ledger thought;
 	u64 regretted;
-	unsigned long sorry;
-	u64 sorry_since;
 	unsigned long free;
 	unsigned long level;
 	u64 level_since;

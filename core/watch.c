@@ -107,7 +107,7 @@ static bool take_sample(unsigned long *surplus)
 	*surplus = aeration_pacer_surplus(&aeration_watch.pacer);
 	if (aeration_watch.ops->sampled)
 		aeration_watch.ops->sampled(*surplus);
-	trace_aeration_sample(unused, *surplus, aeration_watch.pacer.out,
+	trace_aeration_sample(unused, *surplus, aeration_watch.pacer.real.out,
 			      aeration_pacer_window_ms(&aeration_watch.pacer));
 	return true;
 }

@@ -187,7 +187,7 @@ static void what_is_soon_taken_back_is_regretted(void)
 		aeration_pacer_told(&p, t, 200000);
 		t = rest(&p, t, W / 2, 200000);
 		aeration_pacer_sample(&p, t, 50000);
-		EXPECT_EQ(p.out, 50000);
+		EXPECT_EQ(p.real.out, 50000);
 		EXPECT_EQ(p.regretted, i * 150000ULL);
 		aeration_pacer_set_out(&p, 0);
 		EXPECT(aeration_pacer_window_ms(&p) <= 8 * W);
@@ -309,6 +309,143 @@ static void most_of_a_stretch_counts_however_little_at_a_time(void)
 	EXPECT_EQ(aeration_pacer_window_ms(&p), 2 * W);
 }
 
+/*
+ * One turn of a program that takes 100000 of 200000 pages bit by bit, and frees them
+ * at once; all surplus is told. Return: the time.
+ */
+static u64 turn(struct pacer *p, u64 t, u64 ms)
+{
+	u64 at, step = aeration_pacer_period_ms(p);
+
+	for (at = 0; at <= ms; at += step) {
+		unsigned long surplus;
+
+		aeration_pacer_sample(p, t + at, 200000 - 100000 * at / ms);
+		surplus = aeration_pacer_surplus(p);
+		if (surplus > p->real.out)
+			aeration_pacer_told(p, t + at, surplus - p->real.out);
+	}
+	return t + at;
+}
+
+/* A shorter window is tried in thought, and not at the cost of the host. */
+static void churn_is_not_tried_again_and_again(void)
+{
+	unsigned long regretted;
+	struct pacer p;
+	u64 t = 0;
+
+	aeration_pacer_init(&p, t, W, 30 * W, 0, STEP);
+	while (t < 20 * W && !p.doubled)
+		t = turn(&p, t, 3 * W / 2);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), 2 * W);
+	regretted = p.regretted;
+	while (t < 200 * W) {
+		t = turn(&p, t, 3 * W / 2);
+		EXPECT_EQ(aeration_pacer_window_ms(&p), 2 * W);
+	}
+	EXPECT_EQ(p.regretted, regretted);
+	/* Once that is over, the last verdict in thought is a turn ago at most. */
+	t = rest(&p, t, 8 * 2 * W - 2 * W, 200000);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), 2 * W);
+	t = rest(&p, t, 2 * W + W / 4, 200000);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), W);
+}
+
+/* What half the window would do is what a window of that length does. */
+static void a_thought_is_right(void)
+{
+	struct pacer p, half;
+	u64 t, began;
+
+	aeration_pacer_init(&p, 0, W, 2 * W, 0, STEP);
+	aeration_pacer_init(&half, 0, W, W, 0, STEP);
+	t = back_off(&p, 0, 1, 200000);
+	EXPECT_EQ(p.doubled, 1);
+	t = rest(&half, t, 2 * W, 200000);
+	EXPECT_EQ(p.thought.out, 200000);
+	aeration_pacer_told(&half, t, 200000);
+	for (began = t; t < began + 100 * W; t = turn(&half, t, 3 * W / 2)) {
+		struct pacer same = half;
+
+		turn(&p, t, 3 * W / 2);
+		turn(&same, t, 3 * W / 2);
+		EXPECT(p.thought.out <= same.real.out);
+		EXPECT(p.thought.out + 10000 >= same.real.out);
+	}
+	EXPECT(half.regretted > 100000);
+	EXPECT_EQ(p.doubled, 1);
+}
+
+/* When nobody sampled, it was told when its time had come, and not just now. */
+static void a_thought_does_not_wait_for_a_sample(void)
+{
+	struct pacer p;
+	u64 t, calm;
+
+	aeration_pacer_init(&p, 0, W, 2 * W, 0, STEP);
+	t = back_off(&p, 0, 1, 200000);
+	aeration_pacer_sample(&p, t, 1000);
+	aeration_pacer_sample(&p, t + 10, 200000);
+	calm = p.calm_since;
+	/* A window and half a one later, and the window's own regret. */
+	aeration_pacer_sample(&p, t + 5 * W / 2, 100000);
+	EXPECT_EQ(p.thought.out, 100000);
+	aeration_pacer_sample(&p, t + 5 * W / 2 + 20, 1000);
+	EXPECT_EQ(p.calm_since, calm);
+	/* But just now is just now. */
+	t += 3 * W;
+	aeration_pacer_sample(&p, t, 200000);
+	t = rest(&p, t, W + slot_of(2 * W) + 63, 200000);
+	EXPECT_EQ(p.thought.out, 200000);
+	aeration_pacer_sample(&p, t, 1000);
+	EXPECT_EQ(p.calm_since, t);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), 2 * W);
+}
+
+/* A verdict in thought is one about what was told in thought until then. */
+static void a_thought_is_judged_once(void)
+{
+	struct pacer p;
+	u64 t, calm;
+
+	aeration_pacer_init(&p, 0, W, 2 * W, 0, STEP);
+	t = back_off(&p, 0, 1, 200000);
+	aeration_pacer_sample(&p, t, 1000);
+	aeration_pacer_sample(&p, t + 20, 200000);
+	t = rest(&p, t + 40, W + slot_of(2 * W) + 63, 200000);
+	aeration_pacer_sample(&p, t, 100000);
+	EXPECT_EQ(p.calm_since, t);
+	aeration_pacer_sample(&p, t + 20, 50000);
+	EXPECT_EQ(p.calm_since, t);
+	/* What was told a whole ring of slots ago was not told just now. */
+	t += 40;
+	aeration_pacer_sample(&p, t, 200000);
+	calm = p.calm_since;
+	t = rest(&p, t, W + slot_of(2 * W) + 17 * slot_of(2 * W) + 63, 200000);
+	EXPECT_EQ(p.thought.out, 200000);
+	aeration_pacer_sample(&p, t, 100000);
+	EXPECT_EQ(p.calm_since, calm);
+}
+
+/* What is surplus when the window changes would have been told long ago. */
+static void a_thought_begins_with_what_is_surplus(void)
+{
+	struct pacer p;
+	u64 t, calm;
+
+	aeration_pacer_init(&p, 0, W, 4 * W, 0, STEP);
+	t = back_off(&p, 0, 2, 200000);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), 4 * W);
+	while (p.doubled == 2)
+		t = rest(&p, t, W / 4, 200000);
+	calm = p.calm_since;
+	t = rest(&p, t, W / 2, 200000);
+	aeration_pacer_sample(&p, t, 100000);
+	EXPECT_EQ(p.thought.out, 100000);
+	EXPECT_EQ(p.calm_since, calm);
+}
+
 static void little_regret_changes_nothing(void)
 {
 	struct pacer p;
@@ -395,7 +532,7 @@ static void a_slow_episode_doubles_once(void)
 	for (end = t + 4 * W; t < end; t += 20)
 		aeration_pacer_taken(&p, t, 2000);
 	EXPECT_EQ(aeration_pacer_window_ms(&p), 2 * W);
-	EXPECT_EQ(p.out, 0);
+	EXPECT_EQ(p.real.out, 0);
 	EXPECT(p.regretted > 90000);
 	/* What is told from then on is another matter. */
 	t = rest(&p, t, 3 * W, 400000);
@@ -455,11 +592,11 @@ static void sums_do_not_wrap(void)
 		aeration_pacer_sample(&p, 10, ~0UL);
 		aeration_pacer_told(&p, 10, half);
 		aeration_pacer_told(&p, 10 + apart, half);
-		EXPECT_EQ(p.out, ~0UL);
+		EXPECT_EQ(p.real.out, ~0UL);
 		aeration_pacer_taken(&p, 300, STEP);
 		EXPECT_EQ(aeration_pacer_window_ms(&p), W);
 		aeration_pacer_taken(&p, 310, ~0UL);
-		EXPECT_EQ(p.out, 0);
+		EXPECT_EQ(p.real.out, 0);
 		EXPECT_EQ(aeration_pacer_window_ms(&p), 2 * W);
 	}
 }
@@ -501,6 +638,11 @@ int main(void)
 	RUN(what_was_told_long_ago_is_not_regretted);
 	RUN(regret_adds_up_within_a_window);
 	RUN(most_of_a_stretch_counts_however_little_at_a_time);
+	RUN(churn_is_not_tried_again_and_again);
+	RUN(a_thought_is_right);
+	RUN(a_thought_does_not_wait_for_a_sample);
+	RUN(a_thought_is_judged_once);
+	RUN(a_thought_begins_with_what_is_surplus);
 	RUN(little_regret_changes_nothing);
 	RUN(a_window_of_nothing_never_backs_off);
 	RUN(a_longer_window_knows_nothing_of_before);

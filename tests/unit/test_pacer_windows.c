@@ -139,13 +139,13 @@ static void random_regret(void)
 			t[i] = now;
 			free[i] = level;
 			aeration_pacer_sample(&p, now, level);
-			EXPECT(p.out <= level);
+			EXPECT(p.real.out <= level);
 			surplus = aeration_pacer_surplus(&p);
 			EXPECT(surplus <=
 			       lowest(t, free, i,
 				      aeration_pacer_window_ms(&p)));
-			if (surplus > p.out)
-				aeration_pacer_told(&p, now, surplus - p.out);
+			if (surplus > p.real.out)
+				aeration_pacer_told(&p, now, surplus - p.real.out);
 			if (!(ktap_random() % 100))
 				aeration_pacer_taken(&p, now,
 						     ktap_random() % 100000);
