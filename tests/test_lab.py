@@ -264,6 +264,52 @@ def test_panic_fails_at_once(kernel):
             vm.run("echo c > /proc/sysrq-trigger", timeout=3600)
 
 
+TRIPPED = """
+[    4.052607] Oops: int3: 0000 [#1] SMP NOPTI
+[    4.056775] RIP: 0010:sched_clock_cpu+0x9/0x1f0
+[    4.125565] Modules linked in:{}
+[    4.128139] Kernel panic - not syncing: Fatal exception in interrupt
+"""
+
+
+@pytest.mark.parametrize("text, tripped", [
+    (TRIPPED.format(""), True),
+    (TRIPPED.format(" virtio_balloon"), True),
+    (TRIPPED.replace("Oops: int3", "int3").format(""), True),
+    (TRIPPED.format(" aeration_virtio(OE) aeration(OE)"), False),
+    (TRIPPED.replace("int3", "0002").format(""), False),
+    (TRIPPED.replace("Modules", "No").format(""), False),
+    ("", False),
+])
+def test_what_the_emulator_does(text, tripped):
+    """Only what is known to be the emulator's is taken for it."""
+    assert scan.emulator_tripped(text) == tripped
+
+
+def test_a_boot_that_the_emulator_tripped_over(monkeypatch):
+    """It is booted again, once; any other that ends early has failed."""
+    class Twice(Vm):
+        """A guest that panics at boot so many times."""
+        panics = 1
+
+        def _arguments(self, guest):
+            self.cmdline = "rdinit=/none root=/none" if self.panics else ""
+            self.panics -= 1
+            return super()._arguments(guest)
+
+    with pytest.raises(GuestError, match="panicked"):
+        with Twice("6.1", "lab-ends-early"):
+            pass
+    monkeypatch.setattr(scan, "emulator_tripped",
+                        lambda text: "Kernel panic" in text)
+    with Twice("6.1", "lab-tripped") as vm:
+        assert vm.run("echo back").out == "back\n"
+    Twice.panics = 2
+    with pytest.raises(GuestError, match="panicked"):
+        with Twice("6.1", "lab-tripped-twice"):
+            pass
+
+
 def test_console_evidence_fails(kernel):
     """What the kernel complains about fails a test that saw nothing else."""
     complaint = "echo 'BUG: made up by the lab' > /dev/kmsg"

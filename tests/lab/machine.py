@@ -47,6 +47,11 @@ class Machine:
         self.console_seen = 0		# bytes of it that were looked at
         self.panicked = False
 
+    def forget(self):
+        """Forget how a boot ended, for another one."""
+        self.ending = self.panicked = False
+        self.console_seen = 0
+
     # What is wrong
 
     def check_alive(self):

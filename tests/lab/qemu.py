@@ -14,7 +14,7 @@ import pathlib
 import re
 import time
 
-from . import LabError, image, kernels, roots
+from . import LabError, image, kernels, roots, say, scan
 from .machine import GuestError
 from .process import QemuMachine
 from .sampler import PERIOD, Sampler
@@ -130,8 +130,7 @@ class Vm(QemuMachine):
             "-append", f"{COMMAND_LINE} {self.cmdline}".strip(),
             *devices, *self.extra]
 
-    def start_guest(self):
-        """Start QEMU and wait for the guest's agent, unless wait=False."""
+    def _boot(self):
         guest = image.image()
         root = roots.root_for(self.qemu_of)
         self.make_folders()
@@ -140,6 +139,24 @@ class Vm(QemuMachine):
         if self.wait:
             self.wait_ready()
             self.boot_seconds = time.monotonic() - self.started
+
+    def start_guest(self):
+        """Start QEMU and wait for the guest's agent, unless wait=False.
+
+        A guest that the emulator tripped over before there was anything of ours
+        in it is booted once more; the logs of both are kept.
+        """
+        try:
+            self._boot()
+        except GuestError:
+            if self.vmlinux or accelerator() == "kvm" or \
+                    not scan.emulator_tripped(self.console()):
+                raise
+            say(f"{self.name}: the emulator tripped over code that the kernel "
+                f"patched, booting again; logs: {self.logs}")
+            self.kill()
+            self.forget()
+            self._boot()
 
     # The host's side
 

@@ -80,3 +80,19 @@ def scan(text, allow=()):
 def panicked(text):
     """Return whether the kernel, or Xen, said that it gave up."""
     return "Kernel panic - not syncing" in text or "(XEN) Panic on" in text
+
+
+# QEMU's emulator may, once in hundreds of boots, run the breakpoint with which a
+# kernel of two processors patches its own code after that has been removed again.
+_PATCHED = re.compile(r"\bOops: (Oops: )?int3\b|\] int3: 0000 \[#1\]")
+
+
+def emulator_tripped(text):
+    """Return whether an emulated kernel died of how QEMU runs patched code.
+
+    Only of a kernel with no module of ours in it: "Modules linked in:" of the
+    report has all that are.
+    """
+    loaded = re.findall(r"Modules linked in:(.*)", text)
+    return bool(_PATCHED.search(text) and loaded and
+                "aeration" not in " ".join(loaded))
