@@ -59,20 +59,27 @@ static void count_zone(struct zone *zone, unsigned int smallest,
 	unsigned long step = 1UL << smallest;
 	unsigned long pfn = ALIGN(zone->zone_start_pfn, step);
 	unsigned long end = zone_end_pfn(zone);
+	unsigned long online_end = 0;
 	unsigned int looked = 0;
 
 	while (pfn < end) {
 		struct page *page;
 		int order;
 
-		/* Before the lookup: memory may go away while others run. */
-		if (!(++looked % CENSUS_STRIDE))
+		/* Memory may go away while others run. */
+		if (!(++looked % CENSUS_STRIDE)) {
 			cond_resched();
-		page = pfn_to_online_page(pfn);
-		if (!page) {
-			pfn = ALIGN(pfn + 1, PAGES_PER_SECTION);
-			continue;
+			online_end = 0;
 		}
+		/* A section with free memory in it has a memory map as a whole. */
+		if (pfn >= online_end) {
+			online_end = ALIGN(pfn + 1, PAGES_PER_SECTION);
+			if (!pfn_to_online_page(pfn)) {
+				pfn = online_end;
+				continue;
+			}
+		}
+		page = pfn_to_page(pfn);
 		order = free_block_order(page, zone, smallest);
 		if (order < 0) {
 			pfn += step;

@@ -31,6 +31,13 @@ static bool pass_is_running(void)
 	return work_busy(&aeration_reporter.prdev.work.work) & WORK_BUSY_RUNNING;
 }
 
+/* What is free, blocks that a pass holds and has not shown us not included. */
+static unsigned long glance_at_free(void)
+{
+	return global_zone_page_state(NR_FREE_PAGES) +
+	       atomic_long_read(&aeration_reporter.isolated);
+}
+
 /**
  * aeration_grant_read_free - read how many pages are free
  * @free: set to the number, pages isolated for us included: they come back
@@ -181,7 +188,8 @@ static bool report_decide(unsigned long surplus)
  */
 static void report_rest(void)
 {
-	if (!aeration_reporter.budget && !aeration_reporter.flushing)
+	if (!aeration_reporter.budget && !aeration_reporter.flushing &&
+	    delayed_work_pending(&aeration_reporter.prdev.work))
 		cancel_delayed_work(&aeration_reporter.prdev.work);
 }
 
@@ -207,6 +215,7 @@ static void report_quiet(void)
 
 const struct watch_ops aeration_report_watch_ops = {
 	.read = aeration_grant_read_free,
+	.glance = glance_at_free,
 	.sampled = report_sampled,
 	.decide = report_decide,
 	.wants = report_wants,

@@ -162,13 +162,21 @@ static void sample_from_timer(void)
 				 next - jiffies);
 }
 
-static void look_from_timer(void)
+static bool has_moved(void)
 {
 	unsigned long unused;
 
-	if (!aeration_watch.ops->read(&unused))
-		return;
-	if (aeration_pacer_moved(&aeration_watch.pacer, unused))
+	if (aeration_watch.ops->glance &&
+	    !aeration_pacer_moved(&aeration_watch.pacer,
+				  aeration_watch.ops->glance()))
+		return false;
+	return aeration_watch.ops->read(&unused) &&
+	       aeration_pacer_moved(&aeration_watch.pacer, unused);
+}
+
+static void look_from_timer(void)
+{
+	if (has_moved())
 		aeration_watch_wake();
 	else if (aeration_watch.ops->rest)
 		aeration_watch.ops->rest();

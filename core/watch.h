@@ -44,6 +44,8 @@ enum watch_mode {
  * @read: Read how many pages the guest does not use: those that are free and
  *	those that the source has taken and can give back. Any context, under
  *	watch.lock or not. Return false if that cannot be told now.
+ * @glance: Optional: what read would say, or nearly so, for less. Any context, under
+ *	watch.lock. Memory that has not moved at a glance is not read.
  * @sampled: Optional: a sample was taken, and this many pages are surplus. Under
  *	watch.lock.
  * @decide: Do what is to be done with this many pages of surplus. Process
@@ -61,6 +63,7 @@ enum watch_mode {
  */
 struct watch_ops {
 	bool (*read)(unsigned long *unused);
+	unsigned long (*glance)(void);
 	void (*sampled)(unsigned long surplus);
 	bool (*decide)(unsigned long surplus);
 	bool (*wants)(unsigned long surplus);
