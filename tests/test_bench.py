@@ -38,6 +38,7 @@ ASKED = {
     "churn_reported_share": "churn", "footprint_ratio": "mixed",
     "slowdown_ratio": "mixed", "pagefault_idle_ratio": "pagefault",
     "pagefault_reporting_ratio": "pagefault",
+    "pagefault_idle_instructions_ratio": "pagefault",
     "instructions_per_gib_ratio": "cost",
 }
 PLACE = {"kernel": "6.1.0", "qemu": "7.2", "accelerator": "tcg",
@@ -184,6 +185,8 @@ def made_up():
                  ("no_driver", "busy_s", 10))}
     fault = {f"pagefault_{name}_per_s": 1000 - place for place, name
              in enumerate(bench_pagefault.NAMES)}
+    fault.update((f"pagefault_{name}_counted", 1000 - 2 * place) for place, name
+                 in enumerate(bench_pagefault.COUNTED_NAMES))
     cost = {f"{name}_{key}_per_gib": value for name, value
             in zip(names, (3.0, 4.0)) for key in
             ("instructions", "kicks", "interrupts", "host_ms", "device_ms",
@@ -215,6 +218,8 @@ def test_parts_tell_what_was_asked():
     assert of_part("mixed")["slowdown_ratio"]["median"] == 1.1
     assert of_part("pagefault")["pagefault_idle_ratio"]["median"] == 0.999
     assert of_part("pagefault")["pagefault_reporting_ratio"]["median"] == 0.998
+    assert of_part("pagefault")["pagefault_idle_instructions_ratio"][
+        "median"] == 0.998
     assert of_part("cost")["instructions_per_gib_ratio"]["median"] == 0.75
     assert of_part("hints")["hints_release_ratio"]["median"] == 12
     for name in made_up():

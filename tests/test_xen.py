@@ -226,7 +226,8 @@ def test_small_extents(image, version, series):
              cmdline_xen="memop-max-order=4") as xen:
         domain = xen.domain(series, "pvh", mem_mib=512)
         before = domain.mib()
-        # Free memory in single pages only.
+        # Free memory in single pages only, and nobody who puts it together.
+        domain.run("echo 0 > /proc/sys/vm/compaction_proactiveness")
         job = domain.start("exec /opt/aeration/memwork fragment 340")
         domain.wait_until(lambda: "touched" in job.output(),
                           "memory to be in pieces", domu.LONG)

@@ -32,7 +32,7 @@ import time
 import bench_qemu
 import demo_qemu
 import plots
-from bench_qemu import DRIVERS, GIB, in_turn
+from bench_qemu import DRIVERS, GIB, ICOUNT_SHIFT, in_turn
 from figures import figure
 from toolkit import MIB, ToolError, say
 
@@ -45,9 +45,6 @@ GOALS = {"instructions_per_gib_ratio": "<= 1"}
 
 FREED_MIB = 1024
 CASES = {"none": None, **DRIVERS}
-
-# An instruction takes 2^SHIFT ns of the guest's time.
-SHIFT = 3
 
 # Of the guest's time, seconds: until what was surplus before is reported, and
 # until what was freed is. The stock driver needs 8 passes of 2 s at most for a
@@ -88,16 +85,6 @@ EVENTS = (f"awk '$1 == \"kick\" {{ print \"kicks\", $2 }}' "
           "END { print \"interrupts\", n + 0 }' /proc/interrupts")
 
 
-def synchronous(options):
-    """Return what makes the device answer before the guest goes on.
-
-    The balloon of QEMU 7.2 does so always, and knows no such property.
-    """
-    knows = "ioeventfd=" in bench_qemu.ask_qemu(
-        options.kernel, "-device", "virtio-balloon-pci,help")
-    return "ioeventfd=off" if knows else True
-
-
 def instructions_in(text):
     """Return the instructions that the guest's two lines are apart."""
     lines = [line.split() for line in text.splitlines() if line.strip()]
@@ -105,7 +92,7 @@ def instructions_in(text):
         raise ToolError("the guest's kernel does not say how long it was idle: "
                         + text.strip())
     (now, idle), (later, idle_later) = (map(int, line[1:]) for line in lines)
-    return ((later - now) - (idle_later - idle)) >> SHIFT
+    return ((later - now) - (idle_later - idle)) >> ICOUNT_SHIFT
 
 
 def count(vm, driver):
@@ -251,8 +238,7 @@ def measure(options):
     """Do all rounds; return the results."""
     say("cost: booting a guest that counts instructions, and one that does not")
     rounds = []
-    with bench_qemu.guests(options, "icount", cpus=1, icount=SHIFT,
-                           balloon=synchronous(options)) as (counting,), \
+    with bench_qemu.counting_guest(options, "icount") as counting, \
             bench_qemu.guests(options, NAME) as (other,):
         counting.push("/tmp/count.sh", COUNT.encode())
         other.run(PROBE)
@@ -263,4 +249,4 @@ def measure(options):
             rounds.append((told(samples), samples))
     plot(rounds, options.where)
     return bench_qemu.results(NAME, rounds, GOALS, {
-        "freed_mib": FREED_MIB, "icount_shift": SHIFT})
+        "freed_mib": FREED_MIB, "icount_shift": ICOUNT_SHIFT})

@@ -96,16 +96,8 @@ def _module_make(which, extra=()):
             "CONFIG_AERATION_FAULTS=m", *extra]
 
 
-def modules(kernel, extra_make=()):
-    """Build our modules for a kernel series; return the .ko paths, sorted.
-
-    `extra_make` are more arguments for make.  The result is kept under
-    build/ until a source file changes.  Raises LabError with the compiler's
-    output.  Without a Makefile in the tree there are no modules.
-    """
-    if not (cache.REPO / "Makefile").exists():
-        say("no Makefile in the tree yet: no modules of ours")
-        return []
+def _built(kernel, extra_make=()):
+    """Build our modules for a kernel series; return the folder with them."""
     which = kernels.kernel(kernel)
     root = roots.root_for(kernel)
     files = source_files(MODULE_SOURCES)
@@ -130,8 +122,20 @@ def modules(kernel, extra_make=()):
                 (place / "guest").mkdir(exist_ok=True)
                 shutil.copy(path, place / "guest" / path.name)
 
-    place = cache.entry(f"modules-{kernel}{variant}", key, make, cache.BUILD)
-    return sorted((place / "guest").glob("*.ko"))
+    return cache.entry(f"modules-{kernel}{variant}", key, make, cache.BUILD)
+
+
+def modules(kernel, extra_make=()):
+    """Build our modules for a kernel series; return the .ko paths, sorted.
+
+    `extra_make` are more arguments for make.  The result is kept under
+    build/ until a source file changes.  Raises LabError with the compiler's
+    output.  Without a Makefile in the tree there are no modules.
+    """
+    if not (cache.REPO / "Makefile").exists():
+        say("no Makefile in the tree yet: no modules of ours")
+        return []
+    return sorted((_built(kernel, extra_make) / "guest").glob("*.ko"))
 
 
 def complaints(text):
@@ -148,29 +152,27 @@ def complaints(text):
 
 
 def lint(kernel):
-    """Build with W=1, then with sparse; return {"W=1": text, "sparse": text}.
+    """Build with W=1, and with sparse; return {"W=1": text, "sparse": text}.
 
     The texts hold only complaints about our own files, so a clean tree gives
-    empty ones.  The full output is in build/lint-KERNEL/.  Raises LabError
-    when the build itself fails.
+    empty ones.  The full output is in build/modules-KERNEL/, which are built with
+    W=1, and in build/lint-KERNEL/.  Raises LabError when the build itself fails.
     """
     which = kernels.kernel(kernel)
     root = roots.root_for(kernel)
     files = source_files(MODULE_SOURCES)
 
     def make(place):
-        for name, extra in (("W=1", ()),
-                            ("sparse", ("C=2", "CHECK=sparse"))):
-            with _Copy(root, files, f"lint-{os.getpid()}") as copy:
-                text = copy.make(f"{name} build for {kernel}",
-                                 place / f"{name}.log",
-                                 *_module_make(which, extra))
-            (place / name).write_text(complaints(text), encoding="utf-8")
+        with _Copy(root, files, f"lint-{os.getpid()}") as copy:
+            copy.make(f"sparse build for {kernel}", place / "make.log",
+                      *_module_make(which, ("C=2", "CHECK=sparse")))
 
-    place = cache.entry(f"lint-{kernel}", digest(files, _stamp(root)), make,
-                        cache.BUILD)
-    return {name: (place / name).read_text(encoding="utf-8")
-            for name in ("W=1", "sparse")}
+    places = {"W=1": _built(kernel),
+              "sparse": cache.entry(f"lint-{kernel}",
+                                    digest(files, _stamp(root)), make,
+                                    cache.BUILD)}
+    return {name: complaints((place / "make.log").read_text(encoding="utf-8"))
+            for name, place in places.items()}
 
 
 def guest_programs():
