@@ -446,6 +446,25 @@ static void a_thought_begins_with_what_is_surplus(void)
 	EXPECT_EQ(p.calm_since, calm);
 }
 
+/* Nor was it told when the first slot of the longer window began. */
+static void a_first_thought_begins_with_it_too(void)
+{
+	struct pacer p;
+	u64 t, calm;
+
+	aeration_pacer_init(&p, 0, W, 2 * W, 0, STEP);
+	t = rest(&p, 0, 4 * W, 400000);
+	aeration_pacer_told(&p, t, 200000);
+	aeration_pacer_sample(&p, t, 100000);
+	EXPECT_EQ(p.doubled, 1);
+	EXPECT_EQ(p.thought.out, 100000);
+	calm = p.calm_since;
+	t = rest(&p, t, W / 2, 100000);
+	aeration_pacer_sample(&p, t, 1000);
+	EXPECT_EQ(p.thought.out, 1000);
+	EXPECT_EQ(p.calm_since, calm);
+}
+
 static void little_regret_changes_nothing(void)
 {
 	struct pacer p;
@@ -643,6 +662,7 @@ int main(void)
 	RUN(a_thought_does_not_wait_for_a_sample);
 	RUN(a_thought_is_judged_once);
 	RUN(a_thought_begins_with_what_is_surplus);
+	RUN(a_first_thought_begins_with_it_too);
 	RUN(little_regret_changes_nothing);
 	RUN(a_window_of_nothing_never_backs_off);
 	RUN(a_longer_window_knows_nothing_of_before);
