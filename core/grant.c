@@ -31,6 +31,15 @@ static bool pass_is_running(void)
 	return work_busy(&aeration_reporter.prdev.work.work) & WORK_BUSY_RUNNING;
 }
 
+/* Does a pass run, or is one waiting for a worker? */
+static bool pass_is_under_way(void)
+{
+	struct delayed_work *work = &aeration_reporter.prdev.work;
+
+	return pass_is_running() ||
+	       (delayed_work_pending(work) && !timer_pending(&work->timer));
+}
+
 /* What is free, blocks that a pass holds and has not shown us not included. */
 static unsigned long glance_at_free(void)
 {
@@ -59,6 +68,35 @@ bool aeration_grant_read_free(unsigned long *free)
 }
 
 /**
+ * aeration_grant_pass_fn - run a pass of the mm's, if anything is granted
+ * @work: the mm's work item
+ *
+ * Queued by the mm 2 s after a large block was freed, and by
+ * aeration_grant_start_pass(). With nothing granted, a pass would isolate blocks to
+ * have them refused, and the mm puts those back behind what is reported: the guest
+ * would then take reported memory first. Instead the watch is told that something
+ * was freed, which it may have missed; the mm asks again when more is.
+ *
+ * Context: the mm's work item, in process context; sleeps.
+ */
+void aeration_grant_pass_fn(struct work_struct *work)
+{
+	bool granted;
+
+	spin_lock_bh(&aeration_watch.lock);
+	granted = aeration_reporter.budget || aeration_reporter.flushing;
+	if (!granted) {
+		compat_reporting_rest(&aeration_reporter.prdev);
+		aeration_reporter.asked = true;
+		if (aeration_watch.mode == WATCH_QUIET)
+			aeration_watch_wake();
+	}
+	spin_unlock_bh(&aeration_watch.lock);
+	if (granted)
+		aeration_reporter.pass(work);
+}
+
+/**
  * aeration_grant_start_pass - have the mm start a pass now, or after the present one
  *
  * Context: any, while reporting is registered with the mm.
@@ -66,6 +104,11 @@ bool aeration_grant_read_free(unsigned long *free)
 void aeration_grant_start_pass(void)
 {
 	mod_delayed_work(system_freezable_wq, &aeration_reporter.prdev.work, 0);
+}
+
+static unsigned long beyond(unsigned long pages, unsigned long others)
+{
+	return pages > others ? pages - others : 0;
 }
 
 /* Largest batch the mm can offer out of what was counted. */
@@ -86,6 +129,7 @@ static unsigned long largest_batch(const struct census *census)
 void aeration_grant_take_census(struct census *census)
 {
 	u64 start = ktime_get_ns(), pause;
+	unsigned long free;
 
 	aeration_reporter.order =
 		compat_reporting_order(&aeration_reporter.prdev);
@@ -93,13 +137,12 @@ void aeration_grant_take_census(struct census *census)
 	pause = div_u64((ktime_get_ns() - start) * CENSUS_SHARE, NSEC_PER_MSEC);
 	spin_lock_bh(&aeration_watch.lock);
 	aeration_pacer_set_out(&aeration_watch.pacer, census->reported);
+	if (aeration_grant_read_free(&free))
+		aeration_pacer_set_scraps(&aeration_watch.pacer,
+					  beyond(free, census->reported +
+						 census->reportable));
 	aeration_watch_pause(min_t(u64, pause, CENSUS_PAUSE_MAX_MS));
 	spin_unlock_bh(&aeration_watch.lock);
-}
-
-static unsigned long beyond(unsigned long surplus, unsigned long reported)
-{
-	return surplus > reported ? surplus - reported : 0;
 }
 
 /*
@@ -113,6 +156,9 @@ static bool grant(unsigned long surplus)
 	struct census census;
 	u64 now;
 
+	spin_lock_bh(&aeration_watch.lock);
+	aeration_reporter.asked = false;
+	spin_unlock_bh(&aeration_watch.lock);
 	aeration_grant_take_census(&census);
 	gap = beyond(surplus, census.reported);
 	budget = aeration_pacer_budget(surplus, census.reported,
@@ -148,7 +194,7 @@ static bool is_paused(void)
 /*
  * How much more than what cannot be reported has to be surplus. All that moves
  * leaves some of it behind, for instance what a reported block is split into: that
- * waits until no more moves.
+ * waits until no more moves. So does what the mm asks for.
  */
 static bool is_worth_it(unsigned long surplus)
 {
@@ -158,7 +204,7 @@ static bool is_worth_it(unsigned long surplus)
 		aeration_reporter.idle_gap : 0;
 
 	return gap >= known + WORTH ||
-	       (gap > known &&
+	       ((gap > known || aeration_reporter.asked) &&
 		aeration_pacer_settled(&aeration_watch.pacer, now));
 }
 
@@ -177,20 +223,7 @@ static bool report_decide(unsigned long surplus)
 	spin_unlock_bh(&aeration_watch.lock);
 	if (!worth_it || paused)
 		return worth_it;
-	return pass_is_running() || grant(surplus);
-}
-
-/*
- * With nothing granted, a pass would isolate blocks to have them refused, and the
- * mm puts those back behind what is reported: the guest would then take reported
- * memory first. The mm queues no pass for as long as it takes one for requested,
- * and cancelling does not tell it otherwise. Ours start all the same.
- */
-static void report_rest(void)
-{
-	if (!aeration_reporter.budget && !aeration_reporter.flushing &&
-	    delayed_work_pending(&aeration_reporter.prdev.work))
-		cancel_delayed_work(&aeration_reporter.prdev.work);
+	return pass_is_under_way() || grant(surplus);
 }
 
 /*
@@ -203,14 +236,12 @@ static void report_sampled(unsigned long surplus)
 		aeration_reporter.budget =
 			aeration_pacer_budget(surplus, aeration_watch.pacer.real.out,
 					      aeration_reporter.budget);
-	report_rest();
 }
 
 static void report_quiet(void)
 {
 	aeration_reporter.budget = 0;
 	aeration_reporter.unused_grants = 0;
-	report_rest();
 }
 
 const struct watch_ops aeration_report_watch_ops = {
@@ -220,5 +251,4 @@ const struct watch_ops aeration_report_watch_ops = {
 	.decide = report_decide,
 	.wants = report_wants,
 	.quiet = report_quiet,
-	.rest = report_rest,
 };

@@ -98,6 +98,7 @@ static void begin_ledger(const struct pacer *p, struct pacer_ledger *ledger,
 	ledger->fresh = p->newest;
 	ledger->sorry = 0;
 	ledger->sorry_since = p->now_ms;
+	ledger->calm_began = p->now_ms;
 	ledger->calm_told = 0;
 	ledger->calm_sorry = 0;
 }
@@ -132,6 +133,7 @@ void aeration_pacer_init(struct pacer *p, u64 now_ms, u32 window_ms,
 	p->now_ms = now_ms;
 	p->calm_since = now_ms;
 	p->reserve = reserve;
+	p->scraps = 0;
 	p->step = step;
 	p->newest = slot_at(p->window_ms, now_ms);
 	for (i = 0; i < PACER_RING; i++)
@@ -165,12 +167,27 @@ static unsigned long lowest_of(const struct pacer *p, u64 slots)
 	return low;
 }
 
-/* What would be surplus now if the window in force were half as long; pages. */
+/* What may be told if so much was free: the reserve may be made of scraps. */
+static unsigned long tellable(const struct pacer *p, unsigned long low)
+{
+	return smaller(less_reserve(p, low),
+		       low > p->scraps ? low - p->scraps : 0);
+}
+
+/* What would have been told by now with half the window in force; pages. */
 static unsigned long thought_surplus(const struct pacer *p)
 {
 	u32 half = aeration_pacer_window_ms(p) / 2;
 
-	return less_reserve(p, lowest_of(p, slots_within(p, half)));
+	return tellable(p, lowest_of(p, slots_within(p, half)));
+}
+
+/* What would have been told by now with the window in force; pages. */
+static unsigned long window_surplus(const struct pacer *p)
+{
+	u32 window_ms = aeration_pacer_window_ms(p);
+
+	return tellable(p, lowest_of(p, slots_within(p, window_ms)));
 }
 
 static void tell(const struct pacer *p, struct pacer_ledger *ledger,
@@ -250,7 +267,8 @@ static unsigned long lowest(const struct pacer *p, u64 from_ms, u64 to_ms)
  * Sort what is known into the slots of a window of another length. Where a slot
  * is divided, its lowest stands for all parts, so nothing becomes surplus too
  * early; what was told in it counts as told at its beginning. What is told in
- * thought from then on is that of another window, and begins with what is surplus.
+ * thought from then on is that of another window, and begins with what is surplus;
+ * half of a window that was doubled is the window before.
  */
 static void resize(struct pacer *p, unsigned int doubled)
 {
@@ -276,7 +294,8 @@ static void resize(struct pacer *p, unsigned int doubled)
 		if (slot + PACER_RING > p->newest)
 			*told = sum(*told, was.real.told[at(was.newest - i)]);
 	}
-	begin_ledger(p, &p->thought, thought_surplus(p));
+	begin_ledger(p, &p->thought, doubled > was.doubled ?
+		     window_surplus(&was) : thought_surplus(p));
 }
 
 /* What was told in the last @window_ms, and is yet to be judged; pages. */
@@ -294,6 +313,7 @@ static unsigned long told_lately(const struct pacer *p,
 /* What was told lately may be regretted in the next stretch, so it is part of it. */
 static void begin_stretch(const struct pacer *p, struct pacer_ledger *ledger)
 {
+	ledger->calm_began = p->now_ms;
 	ledger->calm_told = told_lately(p, ledger);
 	ledger->calm_sorry = 0;
 }
@@ -310,6 +330,13 @@ static void close_books(const struct pacer *p, struct pacer_ledger *ledger)
 static u64 calm_ms(const struct pacer *p)
 {
 	return (u64)PACER_CALM_WINDOWS * aeration_pacer_window_ms(p);
+}
+
+/* What was told in one stretch says nothing of the next, verdict or not. */
+static void turn_page(const struct pacer *p, struct pacer_ledger *ledger)
+{
+	if (p->now_ms - ledger->calm_began >= calm_ms(p))
+		begin_stretch(p, ledger);
 }
 
 /*
@@ -420,6 +447,8 @@ void aeration_pacer_sample(struct pacer *p, u64 now_ms, unsigned long free)
 		aeration_pacer_taken(p, now_ms, p->real.out - free);
 	think_better(p, free);
 	calm_down(p);
+	turn_page(p, &p->real);
+	turn_page(p, &p->thought);
 
 	if (aeration_pacer_moved(p, free)) {
 		p->level = free;
@@ -467,6 +496,18 @@ void aeration_pacer_taken(struct pacer *p, u64 now_ms, unsigned long pages)
 void aeration_pacer_set_out(struct pacer *p, unsigned long out)
 {
 	p->real.out = out;
+}
+
+/**
+ * aeration_pacer_set_scraps - how much of what is free is too little to be told
+ * @p: the pacer
+ * @scraps: free pages in pieces smaller than the hypervisor is told of
+ *
+ * A shorter window would not tell them, so it would not regret them either.
+ */
+void aeration_pacer_set_scraps(struct pacer *p, unsigned long scraps)
+{
+	p->scraps = scraps;
 }
 
 /**

@@ -54,6 +54,7 @@
  * @fresh: number of the first slot of which what was told is yet to be judged
  * @sorry: pages regretted since @sorry_since that are yet to be judged
  * @sorry_since: time, ms; a window ago at most
+ * @calm_began: when the present stretch of @calm_told began, ms
  * @calm_told: pages told in the present stretch, those taken back since included
  * @calm_sorry: pages regretted in it; there was no verdict about them
  */
@@ -63,6 +64,7 @@ struct pacer_ledger {
 	u64 fresh;
 	unsigned long sorry;
 	u64 sorry_since;
+	u64 calm_began;
 	unsigned long calm_told;
 	unsigned long calm_sorry;
 };
@@ -77,6 +79,7 @@ struct pacer_ledger {
  * @calm_since: when the present stretch of calm began, ms: at the last verdict of
  *	regret, or at the end of the stretch before
  * @reserve: free pages that are never surplus
+ * @scraps: free pages in pieces too small to be told, as far as is known
  * @step: pages by which free memory must move to count as changed
  * @newest: number of the slot that @now_ms is in, in slots since time zero
  * @low: lowest free pages seen in each slot, by slot number modulo the size;
@@ -96,6 +99,7 @@ struct pacer {
 	u64 now_ms;
 	u64 calm_since;
 	unsigned long reserve;
+	unsigned long scraps;
 	unsigned long step;
 	u64 newest;
 	unsigned long low[PACER_SLOTS + 1];
@@ -115,6 +119,7 @@ void aeration_pacer_sample(struct pacer *p, u64 now_ms, unsigned long free);
 void aeration_pacer_told(struct pacer *p, u64 now_ms, unsigned long pages);
 void aeration_pacer_taken(struct pacer *p, u64 now_ms, unsigned long pages);
 void aeration_pacer_set_out(struct pacer *p, unsigned long out);
+void aeration_pacer_set_scraps(struct pacer *p, unsigned long scraps);
 u32 aeration_pacer_window_ms(const struct pacer *p);
 unsigned long aeration_pacer_surplus(const struct pacer *p);
 unsigned long aeration_pacer_surplus_now(const struct pacer *p);

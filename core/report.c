@@ -34,7 +34,7 @@ static unsigned long sg_pages(struct scatterlist *sgl, unsigned int nents)
 }
 
 /* May these pages go? If so, take them off the budget. */
-static bool spend(unsigned long pages, unsigned int nents)
+static bool spend(unsigned long pages)
 {
 	bool fits;
 
@@ -47,10 +47,6 @@ static bool spend(unsigned long pages, unsigned int nents)
 		aeration_reporter.unused_grants = 0;
 	} else {
 		aeration_reporter.budget = 0;
-		/* The mm found a whole batch that the watch timers missed. */
-		if (aeration_watch.mode == WATCH_QUIET &&
-		    nents == PAGE_REPORTING_CAPACITY)
-			aeration_watch_wake();
 	}
 	spin_unlock_bh(&aeration_watch.lock);
 	return fits;
@@ -90,7 +86,7 @@ static int report_isolated(struct scatterlist *sgl, unsigned int nents)
 	unsigned long pages = sg_pages(sgl, nents);
 	int err;
 
-	if (!spend(pages, nents)) {
+	if (!spend(pages)) {
 		atomic64_add(nents, &aeration_stats.held_back);
 		return -EAGAIN;
 	}
@@ -181,6 +177,7 @@ static int report_start(struct aerator_dev_info *dev)
 	aeration_reporter.budget = 0;
 	aeration_reporter.flushing = false;
 	aeration_reporter.unused_grants = 0;
+	aeration_reporter.asked = false;
 	aeration_reporter.idle_until = 0;
 	atomic_long_set(&aeration_reporter.isolated, 0);
 	aeration_reporter.pause_ms = REFUSED_PAUSE_MIN_MS;
@@ -188,6 +185,9 @@ static int report_start(struct aerator_dev_info *dev)
 			      &aeration_reporter.saved_order);
 	if (err)
 		return err;
+	/* The mm has queued its first pass for in 2 s. */
+	aeration_reporter.pass = compat_reporting_wrap(&aeration_reporter.prdev,
+						       aeration_grant_pass_fn);
 	aeration_reporter.order =
 		compat_reporting_order(&aeration_reporter.prdev);
 	err = register_oom_notifier(&aeration_reporter.oom);

@@ -8,8 +8,9 @@
  * has the pacer say how much is surplus; that is granted as a budget, and passes
  * are started back to back until the budget is used up. A pass that finds no
  * budget left ends with an error, and the mm puts its blocks back unreported,
- * behind those that are reported. Passes that the mm queues by itself while nothing
- * is granted are called off.
+ * behind those that are reported. So no pass begins while nothing is granted: the
+ * mm's work item runs a function of ours first, and what the mm asks for is left to
+ * the watch.
  *
  * A guest that runs out of memory while blocks are in flight gets them back: the
  * OOM notifier waits for the ack for a moment, and then has the backend abandon
@@ -50,6 +51,8 @@
  * @flushing: any batch goes as long as there is a budget; under watch.lock
  * @unused_grants: grants in a row of which the mm used nothing; under
  *	watch.lock
+ * @pass: what the mm's work item is to run; constant like @dev
+ * @asked: the mm would have run a pass since the last census; under watch.lock
  * @idle_until: until this time, ms, a census is of use only if there is more
  *	surplus than @idle_gap beyond what is reported; under watch.lock
  * @idle_gap: pages, of which the last census has shown that they cannot be
@@ -68,6 +71,8 @@ struct aeration_report_source {
 	unsigned long budget;
 	bool flushing;
 	unsigned int unused_grants;
+	work_func_t pass;
+	bool asked;
 	u64 idle_until;
 	unsigned long idle_gap;
 	u32 pause_ms;
@@ -80,6 +85,7 @@ int aeration_report_flush(void);
 
 /* grant.c */
 extern const struct watch_ops aeration_report_watch_ops;
+void aeration_grant_pass_fn(struct work_struct *work);
 void aeration_grant_start_pass(void);
 void aeration_grant_take_census(struct census *census);
 bool aeration_grant_read_free(unsigned long *free);

@@ -178,8 +178,6 @@ static void look_from_timer(void)
 {
 	if (has_moved())
 		aeration_watch_wake();
-	else if (aeration_watch.ops->rest)
-		aeration_watch.ops->rest();
 }
 
 static void watch_expired(struct timer_list *timer)

@@ -54,8 +54,6 @@ enum watch_mode {
  * @wants: Makes the source lazy: has decide anything to do with this many pages
  *	of surplus? Any context, under watch.lock; must not sleep.
  * @quiet: Optional: sampling has ended. Under watch.lock.
- * @rest: Optional: a watch timer saw that memory has not moved since sampling has
- *	ended. Under watch.lock.
  * @period_max_ms: sample no less often than this while memory changes, however
  *	long the window is, ms; 0 for what the pacer says
  * @pause_max_ms: sample no less often than this while the source has nothing to
@@ -68,7 +66,6 @@ struct watch_ops {
 	bool (*decide)(unsigned long surplus);
 	bool (*wants)(unsigned long surplus);
 	void (*quiet)(void);
-	void (*rest)(void);
 	u32 period_max_ms;
 	u32 pause_max_ms;
 };

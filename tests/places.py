@@ -18,6 +18,7 @@ from lab.qemu import Vm
 from lab.xen import Xen
 
 HELD_MIB = 1024		# what a program uses and frees, on QEMU
+PATTERN_MIB = 512	# what is filled with patterns there
 DOMAIN_MIB = 512	# a domain's memory
 DOM0_MIB = 1280		# domain 0's
 DOM0_SURPLUS_MIB = 300	# of which this much at least is surplus
@@ -88,7 +89,7 @@ class Host:
 
     def integrity_mib(self):
         """Return how much memory to fill with patterns."""
-        return HELD_MIB
+        return PATTERN_MIB
 
     def integrity(self):
         """No word of the guest's memory is wrong while batches fly."""
@@ -180,8 +181,6 @@ class Qemu(Host):
 
 class Hintd(Qemu):
     """hintd is the device; the blocks of the memory file judge, too."""
-
-    batches = 40
 
     def __init__(self, cell, vm, hintd):
         super().__init__(cell, vm)

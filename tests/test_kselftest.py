@@ -13,7 +13,7 @@ SCRIPTS = {
     "loop": 420,
     "hold": 600,
     "virtio": 300,
-    "idle": 240,
+    "idle": 420,
     "integrity loop": 600,
     "integrity hold": 600,
     "integrity virtio": 600,

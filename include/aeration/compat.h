@@ -123,6 +123,39 @@ compat_reporting_order(const struct page_reporting_dev_info *prdev)
 #endif
 }
 
+/**
+ * compat_reporting_wrap - have a function of ours run instead of the mm's pass
+ * @prdev: device info that is registered, whose first pass is still to come
+ * @fn: what its work item runs from now on, until compat_unregister()
+ *
+ * Registering initialises the work item, in each kernel.
+ *
+ * Context: any.
+ * Return: the mm's function, which runs a pass; for @fn to call, with the work item.
+ */
+static inline work_func_t
+compat_reporting_wrap(struct page_reporting_dev_info *prdev, work_func_t fn)
+{
+	work_func_t pass = prdev->work.work.func;
+
+	WRITE_ONCE(prdev->work.work.func, fn);
+	return pass;
+}
+
+/**
+ * compat_reporting_rest - tell the mm that what it requested is done
+ * @prdev: device info that is registered
+ *
+ * As after a pass that found nothing: the next large block that is freed has the mm
+ * queue its work item again. mm/page_reporting.c names the states, and 0 is idle.
+ *
+ * Context: the mm's work item.
+ */
+static inline void compat_reporting_rest(struct page_reporting_dev_info *prdev)
+{
+	atomic_set(&prdev->state, 0);
+}
+
 /* Most queues of one device that compat_find_vqs() sets up. */
 #define COMPAT_VQS	8
 

@@ -446,23 +446,72 @@ static void a_thought_begins_with_what_is_surplus(void)
 	EXPECT_EQ(p.calm_since, calm);
 }
 
-/* Nor was it told when the first slot of the longer window began. */
+/* Nor was it told when a slot of the longer window began, whichever is the first. */
 static void a_first_thought_begins_with_it_too(void)
 {
 	struct pacer p;
 	u64 t, calm;
+	int i;
 
-	aeration_pacer_init(&p, 0, W, 2 * W, 0, STEP);
-	t = rest(&p, 0, 4 * W, 400000);
-	aeration_pacer_told(&p, t, 200000);
-	aeration_pacer_sample(&p, t, 100000);
+	for (i = 0; i < 32; i++) {
+		aeration_pacer_init(&p, 0, W, 2 * W, 0, STEP);
+		t = rest(&p, 0, 4 * W + i * W / 32, 400000);
+		aeration_pacer_told(&p, t, 200000);
+		aeration_pacer_sample(&p, t, 100000);
+		EXPECT_EQ(p.doubled, 1);
+		EXPECT_EQ(p.thought.out, 100000);
+		calm = p.calm_since;
+		t = rest(&p, t, W / 2, 100000);
+		aeration_pacer_sample(&p, t, 1000);
+		EXPECT_EQ(p.thought.out, 1000);
+		EXPECT_EQ(p.calm_since, calm);
+	}
+}
+
+/* What is too small to be told cannot be regretted, with any window. */
+static void scraps_are_not_thought_of(void)
+{
+	struct pacer p;
+	u64 t, end;
+	int turn;
+
+	aeration_pacer_init(&p, 0, W, 2 * W, 1000, STEP);
+	t = back_off(&p, 0, 1, 200000);
+	aeration_pacer_set_scraps(&p, 70000);
+	for (end = t + 4 * 8 * 2 * W; t < end && p.doubled;) {
+		t = rest(&p, t, 3 * W / 2, 170000);
+		t = rest(&p, t, W / 8, 130000);
+	}
+	EXPECT_EQ(p.doubled, 0);
+	/* But what is beyond them is. */
+	aeration_pacer_init(&p, 0, W, 2 * W, 1000, STEP);
+	t = back_off(&p, 0, 1, 200000);
+	aeration_pacer_set_scraps(&p, 70000);
+	for (turn = 0; turn < 40; turn++) {
+		t = rest(&p, t, 3 * W / 2, 170000);
+		t = rest(&p, t, W / 8, 30000);
+	}
 	EXPECT_EQ(p.doubled, 1);
-	EXPECT_EQ(p.thought.out, 100000);
-	calm = p.calm_since;
-	t = rest(&p, t, W / 2, 100000);
-	aeration_pacer_sample(&p, t, 1000);
-	EXPECT_EQ(p.thought.out, 1000);
-	EXPECT_EQ(p.calm_since, calm);
+}
+
+/* A stretch has an end, though the window stays as it is for what was thought. */
+static void a_thought_does_not_lengthen_the_stretch(void)
+{
+	struct pacer p;
+	int turns;
+	u64 t;
+
+	aeration_pacer_init(&p, 0, W, 30 * W, 0, STEP);
+	t = back_off(&p, 0, 1, 200000);
+	for (turns = 0; turns < 100; turns++) {
+		t = turn(&p, t, 3 * W / 2);
+		if (turns % 8)
+			continue;
+		/* Half of it, but too little in as long as a stretch. */
+		aeration_pacer_told(&p, t, 2 * STEP);
+		aeration_pacer_taken(&p, t, STEP);
+	}
+	EXPECT_EQ(p.doubled, 1);
 }
 
 static void little_regret_changes_nothing(void)
@@ -663,6 +712,8 @@ int main(void)
 	RUN(a_thought_is_judged_once);
 	RUN(a_thought_begins_with_what_is_surplus);
 	RUN(a_first_thought_begins_with_it_too);
+	RUN(scraps_are_not_thought_of);
+	RUN(a_thought_does_not_lengthen_the_stretch);
 	RUN(little_regret_changes_nothing);
 	RUN(a_window_of_nothing_never_backs_off);
 	RUN(a_longer_window_knows_nothing_of_before);
