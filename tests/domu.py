@@ -14,10 +14,14 @@ LONG = 180
 SURPLUS_SHARE = 0.5
 
 
-def load(domain, **parameters):
-    """Load the core and the backend; the backend has to run."""
+def load(domain, backend="", **parameters):
+    """Load the core with parameters, and the backend; it has to run.
+
+    The backend has its parameters from the words in `backend` when it starts:
+    all surplus may be away before one can be set afterwards.
+    """
     words = " ".join(f"{name}={value}" for name, value in parameters.items())
-    domain.run(f"modprobe aeration {words} && modprobe aeration_xen")
+    domain.run(f"modprobe aeration {words} && modprobe aeration_xen {backend}")
     assert guest.value(domain, "state") == "running", \
         guest.value(domain, "why/xen")
     assert guest.value(domain, "backend") == "xen"

@@ -76,8 +76,7 @@ def test_contents(image, version, series, scrub):
                             cmdline="init_on_alloc=0 init_on_free=0")
         victim.run(f"/opt/aeration/memwork mark 900 {word}",
                    timeout=domu.LONG)
-        domu.load(victim)
-        victim.run(f"echo {scrub} > /sys/module/aeration_xen/parameters/scrub")
+        domu.load(victim, backend=f"scrub={scrub}")
         held = domu.settled(victim, 800)
         # So large that most of it has to be memory of the other.
         left = xen.free_mib()
