@@ -8,7 +8,7 @@
  * by a count. Every value read is checked before it is used as a distance. As in
  * every walk of this kind a page may lose its memory map between the lookup and
  * the look, if memory is unplugged just then and the walk is preempted for as
- * long as that takes.
+ * long as that takes; a section is looked up once for all blocks in it.
  */
 #include <linux/mm.h>
 #include <linux/mmzone.h>

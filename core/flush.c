@@ -40,11 +40,11 @@ static u64 flush_pass(void)
 	u64 before = pages_reported();
 	unsigned long budget;
 
-	flush_delayed_work(&aeration_reporter.prdev.work);
+	flush_work(&aeration_reporter.pass_work);
 	budget = flush_budget();
 	if (budget) {
 		aeration_grant_start_pass();
-		flush_delayed_work(&aeration_reporter.prdev.work);
+		flush_work(&aeration_reporter.pass_work);
 	}
 	return pages_reported() - before;
 }

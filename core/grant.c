@@ -26,18 +26,21 @@
 /* Grants in a row that the mm may leave unused once memory has settled. */
 #define UNUSED_GRANTS	3
 
+/*
+ * What the mm asks for is looked at at once, because memory may have been used and
+ * freed unseen, and once more when what was freed has been free for a window.
+ */
+#define LOOKS_ASKED	2
+
 static bool pass_is_running(void)
 {
-	return work_busy(&aeration_reporter.prdev.work.work) & WORK_BUSY_RUNNING;
+	return work_busy(&aeration_reporter.pass_work) & WORK_BUSY_RUNNING;
 }
 
 /* Does a pass run, or is one waiting for a worker? */
 static bool pass_is_under_way(void)
 {
-	struct delayed_work *work = &aeration_reporter.prdev.work;
-
-	return pass_is_running() ||
-	       (delayed_work_pending(work) && !timer_pending(&work->timer));
+	return work_busy(&aeration_reporter.pass_work);
 }
 
 /* What is free, blocks that a pass holds and has not shown us not included. */
@@ -68,42 +71,47 @@ bool aeration_grant_read_free(unsigned long *free)
 }
 
 /**
- * aeration_grant_pass_fn - run a pass of the mm's, if anything is granted
+ * aeration_grant_asked_fn - what the mm's work item runs: leave it to the watch
  * @work: the mm's work item
  *
- * Queued by the mm 2 s after a large block was freed, and by
- * aeration_grant_start_pass(). With nothing granted, a pass would isolate blocks to
- * have them refused, and the mm puts those back behind what is reported: the guest
- * would then take reported memory first. Instead the watch is told that something
- * was freed, which it may have missed; the mm asks again when more is.
+ * Queued by the mm 2 s after a large block was freed, or after a pass that left
+ * something. A pass with nothing granted would isolate blocks to have them refused,
+ * and the mm puts those back behind what is reported: the guest would then take
+ * reported memory first. So the watch is told that something was freed, which it may
+ * have missed; the mm asks again when more is.
  *
- * Context: the mm's work item, in process context; sleeps.
+ * Context: process context.
  */
-void aeration_grant_pass_fn(struct work_struct *work)
+void aeration_grant_asked_fn(struct work_struct *work)
 {
-	bool granted;
-
+	compat_reporting_rest(&aeration_reporter.prdev);
 	spin_lock_bh(&aeration_watch.lock);
-	granted = aeration_reporter.budget || aeration_reporter.flushing;
-	if (!granted) {
-		compat_reporting_rest(&aeration_reporter.prdev);
-		aeration_reporter.asked = true;
-		if (aeration_watch.mode == WATCH_QUIET)
-			aeration_watch_wake();
-	}
+	aeration_reporter.asked = LOOKS_ASKED;
+	/* A sampler that is not queued may be in its last decision. */
+	if (!delayed_work_pending(&aeration_watch.sampler))
+		aeration_watch_wake();
 	spin_unlock_bh(&aeration_watch.lock);
-	if (granted)
-		aeration_reporter.pass(work);
 }
 
 /**
- * aeration_grant_start_pass - have the mm start a pass now, or after the present one
+ * aeration_grant_pass_fn - run a pass of the mm's
+ * @work: our own work item
  *
- * Context: any, while reporting is registered with the mm.
+ * Context: process context; sleeps.
+ */
+void aeration_grant_pass_fn(struct work_struct *work)
+{
+	aeration_reporter.pass(&aeration_reporter.prdev.work.work);
+}
+
+/**
+ * aeration_grant_start_pass - start a pass now, or after the present one
+ *
+ * Context: any, while reporting is registered with the mm and the watch is running.
  */
 void aeration_grant_start_pass(void)
 {
-	mod_delayed_work(system_freezable_wq, &aeration_reporter.prdev.work, 0);
+	queue_work(aeration_wq, &aeration_reporter.pass_work);
 }
 
 static unsigned long beyond(unsigned long pages, unsigned long others)
@@ -129,7 +137,6 @@ static unsigned long largest_batch(const struct census *census)
 void aeration_grant_take_census(struct census *census)
 {
 	u64 start = ktime_get_ns(), pause;
-	unsigned long free;
 
 	aeration_reporter.order =
 		compat_reporting_order(&aeration_reporter.prdev);
@@ -137,12 +144,31 @@ void aeration_grant_take_census(struct census *census)
 	pause = div_u64((ktime_get_ns() - start) * CENSUS_SHARE, NSEC_PER_MSEC);
 	spin_lock_bh(&aeration_watch.lock);
 	aeration_pacer_set_out(&aeration_watch.pacer, census->reported);
-	if (aeration_grant_read_free(&free))
-		aeration_pacer_set_scraps(&aeration_watch.pacer,
-					  beyond(free, census->reported +
-						 census->reportable));
+	/* What a pass has isolated is in none of these numbers. */
+	aeration_pacer_set_scraps(&aeration_watch.pacer,
+				  beyond(global_zone_page_state(NR_FREE_PAGES),
+					 census->reported + census->reportable));
 	aeration_watch_pause(min_t(u64, pause, CENSUS_PAUSE_MAX_MS));
 	spin_unlock_bh(&aeration_watch.lock);
+}
+
+/*
+ * Of what the mm asked for, is there a block that was freed within the window? No
+ * later sample would show it, if it is less than a step. Then look again when it has
+ * been free for long enough.
+ */
+static bool look_again(unsigned int looks, unsigned long surplus)
+{
+	struct pacer *pacer = &aeration_watch.pacer;
+	u32 window_ms = aeration_pacer_window_ms(pacer);
+
+	lockdep_assert_held(&aeration_watch.lock);
+	if (looks < 2 || beyond(aeration_pacer_surplus_now(pacer), surplus) <
+			 1UL << aeration_reporter.order)
+		return false;
+	aeration_reporter.asked = max(aeration_reporter.asked, looks - 1);
+	aeration_watch_pause(window_ms + window_ms / PACER_SLOTS + 1);
+	return true;
 }
 
 /*
@@ -154,10 +180,12 @@ static bool grant(unsigned long surplus)
 	unsigned long budget, gap;
 	bool settled, more = false;
 	struct census census;
+	unsigned int looks;
 	u64 now;
 
 	spin_lock_bh(&aeration_watch.lock);
-	aeration_reporter.asked = false;
+	looks = aeration_reporter.asked;
+	aeration_reporter.asked = 0;
 	spin_unlock_bh(&aeration_watch.lock);
 	aeration_grant_take_census(&census);
 	gap = beyond(surplus, census.reported);
@@ -181,6 +209,8 @@ static bool grant(unsigned long surplus)
 			aeration_reporter.unused_grants++;
 			more = true;
 		}
+		if (settled && look_again(looks, surplus))
+			more = true;
 	}
 	spin_unlock_bh(&aeration_watch.lock);
 	return more;

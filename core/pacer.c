@@ -499,9 +499,10 @@ void aeration_pacer_set_out(struct pacer *p, unsigned long out)
 }
 
 /**
- * aeration_pacer_set_scraps - how much of what is free is too little to be told
+ * aeration_pacer_set_scraps - how much of what is free cannot be told
  * @p: the pacer
- * @scraps: free pages in pieces smaller than the hypervisor is told of
+ * @scraps: free pages in pieces smaller than the hypervisor is told of, or where too
+ *	little is free
  *
  * A shorter window would not tell them, so it would not regret them either.
  */

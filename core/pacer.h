@@ -79,7 +79,8 @@ struct pacer_ledger {
  * @calm_since: when the present stretch of calm began, ms: at the last verdict of
  *	regret, or at the end of the stretch before
  * @reserve: free pages that are never surplus
- * @scraps: free pages in pieces too small to be told, as far as is known
+ * @scraps: free pages that cannot be told, as far as is known: in pieces too small,
+ *	or where too little is free
  * @step: pages by which free memory must move to count as changed
  * @newest: number of the slot that @now_ms is in, in slots since time zero
  * @low: lowest free pages seen in each slot, by slot number modulo the size;

@@ -2,7 +2,6 @@
 /*
  * What the mm calls, and the life of the report source; see report.h.
  */
-#include <linux/bitops.h>
 #include <linux/mm.h>
 #include <linux/oom.h>
 #include <linux/scatterlist.h>
@@ -19,6 +18,8 @@
 #define OOM_WAIT_MS	500
 
 struct aeration_report_source aeration_reporter = {
+	.pass_work = __WORK_INITIALIZER(aeration_reporter.pass_work,
+					aeration_grant_pass_fn),
 	.returned = __WAIT_QUEUE_HEAD_INITIALIZER(aeration_reporter.returned),
 };
 
@@ -81,7 +82,12 @@ static int deliver(struct scatterlist *sgl, unsigned int nents)
 	return 0;
 }
 
-static int report_isolated(struct scatterlist *sgl, unsigned int nents)
+/*
+ * Called by the mm with blocks it has isolated, from a pass. An error makes it put
+ * them back unreported and end the pass.
+ */
+static int report_blocks(struct page_reporting_dev_info *prdev,
+			 struct scatterlist *sgl, unsigned int nents)
 {
 	unsigned long pages = sg_pages(sgl, nents);
 	int err;
@@ -123,26 +129,6 @@ static int report_isolated(struct scatterlist *sgl, unsigned int nents)
 }
 
 /*
- * Called by the mm with blocks it has isolated, from its work item. An error
- * makes it put them back unreported and end the pass.
- */
-static int report_blocks(struct page_reporting_dev_info *prdev,
-			 struct scatterlist *sgl, unsigned int nents)
-{
-	int err;
-
-	if (test_and_set_bit_lock(0, &aeration_reporter.busy)) {
-		atomic64_add(nents, &aeration_stats.held_back);
-		return -EAGAIN;
-	}
-	err = report_isolated(sgl, nents);
-	clear_bit_unlock(0, &aeration_reporter.busy);
-	smp_mb__after_atomic();	/* report_stop() waits for the bit */
-	wake_up(&aeration_reporter.returned);
-	return err;
-}
-
-/*
  * The guest has run out of memory, and some of it may be with the hypervisor. It
  * comes back with the ack, or when the backend gives up on its device.
  */
@@ -177,7 +163,7 @@ static int report_start(struct aerator_dev_info *dev)
 	aeration_reporter.budget = 0;
 	aeration_reporter.flushing = false;
 	aeration_reporter.unused_grants = 0;
-	aeration_reporter.asked = false;
+	aeration_reporter.asked = 0;
 	aeration_reporter.idle_until = 0;
 	atomic_long_set(&aeration_reporter.isolated, 0);
 	aeration_reporter.pause_ms = REFUSED_PAUSE_MIN_MS;
@@ -185,9 +171,9 @@ static int report_start(struct aerator_dev_info *dev)
 			      &aeration_reporter.saved_order);
 	if (err)
 		return err;
-	/* The mm has queued its first pass for in 2 s. */
+	/* Nothing is granted, so no pass is run by us, before the watch starts. */
 	aeration_reporter.pass = compat_reporting_wrap(&aeration_reporter.prdev,
-						       aeration_grant_pass_fn);
+						       aeration_grant_asked_fn);
 	aeration_reporter.order =
 		compat_reporting_order(&aeration_reporter.prdev);
 	err = register_oom_notifier(&aeration_reporter.oom);
@@ -208,10 +194,9 @@ static void report_stop(void)
 	spin_lock_bh(&aeration_watch.lock);
 	aeration_reporter.budget = 0;
 	spin_unlock_bh(&aeration_watch.lock);
+	cancel_work_sync(&aeration_reporter.pass_work);
 	compat_unregister(&aeration_reporter.prdev,
 			  &aeration_reporter.saved_order);
-	wait_event(aeration_reporter.returned,
-		   !test_bit(0, &aeration_reporter.busy));
 	unregister_oom_notifier(&aeration_reporter.oom);
 }
 

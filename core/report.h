@@ -8,9 +8,13 @@
  * has the pacer say how much is surplus; that is granted as a budget, and passes
  * are started back to back until the budget is used up. A pass that finds no
  * budget left ends with an error, and the mm puts its blocks back unreported,
- * behind those that are reported. So no pass begins while nothing is granted: the
- * mm's work item runs a function of ours first, and what the mm asks for is left to
- * the watch.
+ * behind those that are reported. So no pass begins while nothing is granted.
+ *
+ * All passes are run by one work item of ours, so there is one at a time, and
+ * whoever waits for that item waits for the pass. The mm's own work item runs a
+ * function of ours that leaves what the mm asks for to the watch: were the mm's
+ * item queued by us as well, on another workqueue, it could run twice at once, and
+ * cancelling it would wait for one of the two.
  *
  * A guest that runs out of memory while blocks are in flight gets them back: the
  * OOM notifier waits for the ack for a moment, and then has the backend abandon
@@ -39,20 +43,18 @@
  * @order: smallest order that the mm reports; the administrator may change it,
  *	it is read anew before each census
  * @saved_order: for compat_unregister(); constant like @dev
- * @busy: bit 0: a pass is in our callback. A kernel whose own passes are work of
- *	another workqueue than those that are started here may run two at once,
- *	and there is one batch
- * @isolated: pages the mm has shown us and not taken back; written by whoever
- *	has @busy
- * @returned: the OOM notifier waits here for @isolated to be nothing, and
- *	stopping for @busy
+ * @pass: the mm's function that runs a pass; constant like @dev
+ * @pass_work: runs @pass. Queued under watch.lock while the watch is running, or
+ *	by a flush; cancelled by stopping, once the watch has stopped
+ * @isolated: pages the mm has shown us and not taken back; written by a pass
+ * @returned: the OOM notifier waits here for @isolated to be nothing
  * @oom: the notifier; registered from start to stop
  * @budget: pages that may still be reported; under watch.lock
  * @flushing: any batch goes as long as there is a budget; under watch.lock
  * @unused_grants: grants in a row of which the mm used nothing; under
  *	watch.lock
- * @pass: what the mm's work item is to run; constant like @dev
- * @asked: the mm would have run a pass since the last census; under watch.lock
+ * @asked: so many censuses are due because the mm would have run a pass; under
+ *	watch.lock
  * @idle_until: until this time, ms, a census is of use only if there is more
  *	surplus than @idle_gap beyond what is reported; under watch.lock
  * @idle_gap: pages, of which the last census has shown that they cannot be
@@ -64,15 +66,15 @@ struct aeration_report_source {
 	struct aerator_dev_info *dev;
 	unsigned int order;
 	struct compat_order saved_order;
-	unsigned long busy;
+	work_func_t pass;
+	struct work_struct pass_work;
 	atomic_long_t isolated;
 	wait_queue_head_t returned;
 	struct notifier_block oom;
 	unsigned long budget;
 	bool flushing;
 	unsigned int unused_grants;
-	work_func_t pass;
-	bool asked;
+	unsigned int asked;
 	u64 idle_until;
 	unsigned long idle_gap;
 	u32 pause_ms;
@@ -85,6 +87,7 @@ int aeration_report_flush(void);
 
 /* grant.c */
 extern const struct watch_ops aeration_report_watch_ops;
+void aeration_grant_asked_fn(struct work_struct *work);
 void aeration_grant_pass_fn(struct work_struct *work);
 void aeration_grant_start_pass(void);
 void aeration_grant_take_census(struct census *census);

@@ -124,36 +124,42 @@ compat_reporting_order(const struct page_reporting_dev_info *prdev)
 }
 
 /**
- * compat_reporting_wrap - have a function of ours run instead of the mm's pass
- * @prdev: device info that is registered, whose first pass is still to come
- * @fn: what its work item runs from now on, until compat_unregister()
+ * compat_reporting_rest - tell the mm that what it requested is done
+ * @prdev: device info that is registered
  *
- * Registering initialises the work item, in each kernel.
+ * As after a pass that found nothing: the next large block that is freed has the mm
+ * queue its work item again. mm/page_reporting.c names the states: 0 is idle, 1 is
+ * requested. A pass that is under way (2) sees to the state when it ends.
  *
  * Context: any.
- * Return: the mm's function, which runs a pass; for @fn to call, with the work item.
+ */
+static inline void compat_reporting_rest(struct page_reporting_dev_info *prdev)
+{
+	atomic_cmpxchg(&prdev->state, 1, 0);
+}
+
+/**
+ * compat_reporting_wrap - have a function of ours run instead of the mm's pass
+ * @prdev: device info that has just been registered
+ * @fn: what its work item runs from now on, until compat_unregister()
+ *
+ * Registering initialises the work item, in each kernel, and requests a first pass
+ * for in 2 s. That is called off, or waited for if this comes so late: the workqueue
+ * tells a work item that is running by its function, so it must not run meanwhile.
+ *
+ * Context: process context; may sleep. The report callback is called, if at all, by
+ *	the pass that is waited for.
+ * Return: the mm's function, which runs a pass if it is called with the work item.
  */
 static inline work_func_t
 compat_reporting_wrap(struct page_reporting_dev_info *prdev, work_func_t fn)
 {
 	work_func_t pass = prdev->work.work.func;
 
+	cancel_delayed_work_sync(&prdev->work);
 	WRITE_ONCE(prdev->work.work.func, fn);
+	compat_reporting_rest(prdev);
 	return pass;
-}
-
-/**
- * compat_reporting_rest - tell the mm that what it requested is done
- * @prdev: device info that is registered
- *
- * As after a pass that found nothing: the next large block that is freed has the mm
- * queue its work item again. mm/page_reporting.c names the states, and 0 is idle.
- *
- * Context: the mm's work item.
- */
-static inline void compat_reporting_rest(struct page_reporting_dev_info *prdev)
-{
-	atomic_set(&prdev->state, 0);
 }
 
 /* Most queues of one device that compat_find_vqs() sets up. */
