@@ -27,8 +27,8 @@
 #define UNUSED_GRANTS	3
 
 /*
- * What the mm asks for is looked at at once, because memory may have been used and
- * freed unseen, and once more when what was freed has been free for a window.
+ * The watch looks for what the mm asks for immediately, because memory may have been
+ * used and freed unseen, and once more when what was freed has been free for a window.
  */
 #define LOOKS_ASKED	2
 

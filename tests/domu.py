@@ -8,20 +8,16 @@ from lab import xentrace
 ROUNDING_MIB = 2
 
 # Seconds for a surplus to leave, or to come back, on a busy host.
-LONG = 180
+LONG = 600
 
 # Part of a guest's memory that is surplus once it has booted.
 SURPLUS_SHARE = 0.5
 
 
-def load(domain, backend="", **parameters):
-    """Load the core with parameters, and the backend; it has to run.
-
-    The backend has its parameters from the words in `backend` when it starts:
-    all surplus may be away before one can be set afterwards.
-    """
+def load(domain, **parameters):
+    """Load the core and the backend; the backend has to run."""
     words = " ".join(f"{name}={value}" for name, value in parameters.items())
-    domain.run(f"modprobe aeration {words} && modprobe aeration_xen {backend}")
+    domain.run(f"modprobe aeration {words} && modprobe aeration_xen")
     assert guest.value(domain, "state") == "running", \
         guest.value(domain, "why/xen")
     assert guest.value(domain, "backend") == "xen"

@@ -23,8 +23,10 @@ CPUS_THAT_SLEEP = 1
 # Older ones cannot be given a vhost-user device of any type.
 QEMU_THAT_TAKES_DAEMONS = "7.3"
 
-# Seconds to wait for what should be there within one or two.
-SOON = 60
+# Seconds to wait for what should be there within one or two; and that nothing
+# takes, however busy the host is.
+SOON = 120
+HUNG = 1800
 
 
 def value(vm, name):
@@ -83,9 +85,19 @@ def free_kib(vm):
     return int(vm.run(". /opt/aeration/ktap.sh; free_kib").out.split()[-1])
 
 
+def expect_free(vm, kib):
+    """Wait until so much is free, in KiB.
+
+    The kernel's own compaction takes free pages for a moment. What is lost does
+    not come back.
+    """
+    vm.wait_until(lambda: free_kib(vm) >= kib,
+                  f"{kib} KiB to be free, as before", SOON)
+
+
 def unload(vm):
-    """Unload every module of ours."""
-    vm.run(". /opt/aeration/ktap.sh; unload")
+    """Unload every module of ours; what is held comes back before."""
+    vm.run(". /opt/aeration/ktap.sh; unload", timeout=HUNG)
 
 
 @contextlib.contextmanager

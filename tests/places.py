@@ -39,8 +39,6 @@ LOST_DOMAIN_KIB = 20480
 # Everything there is; the command line decides.
 MODULES = "aeration_virtio aeration_xen aeration_hyperv aeration_loop"
 
-INTEGRITY_TIMEOUT = 400	# seconds
-
 
 class Host:
     """A cell that has booted; see the children for who judges it."""
@@ -94,8 +92,8 @@ class Host:
     def integrity(self):
         """No word of the guest's memory is wrong while batches fly."""
         done = self.vm.run(
-            f"/opt/aeration/integrity {self.batches} 300 "
-            f"{self.integrity_mib()} 2048", INTEGRITY_TIMEOUT, check=False)
+            f"/opt/aeration/integrity {self.batches} 1500 "
+            f"{self.integrity_mib()} 2048", guest.HUNG, check=False)
         assert not done.rc, done.out
 
     def restored(self):
@@ -125,13 +123,7 @@ class Host:
         self.restored()
         if not self.cell.built_in:
             self.vm.run("rmmod aeration")
-            # The kernel's own compaction takes free pages for a moment. What is
-            # lost does not come back.
-            self.vm.wait_until(
-                lambda: guest.free_kib(self.vm) >=
-                self.free_kib - self.lost_kib,
-                f"{self.free_kib - self.lost_kib} KiB to be free, as before",
-                guest.SOON)
+            guest.expect_free(self.vm, self.free_kib - self.lost_kib)
 
 
 class Qemu(Host):

@@ -131,7 +131,7 @@ def test_hints(image, kernel):
     with pretending(kernel, "hyperv", "announce=1 most=7") as vm:
         vm.run("modprobe aeration window_ms=0 reserve_mb=0")
         guest.wait_value(vm, "state", "running")
-        vm.run("/opt/aeration/integrity 50 240 1024 2048", timeout=300)
+        vm.run("/opt/aeration/integrity 50 1500 1024 2048", timeout=guest.HUNG)
         vm.run(f"echo 1 > {guest.SYSFS}/flush")
         assert guest.stat(vm, "bytes") > 1024 * MIB
         guest.choose(vm, "none")	# or they change between two readings

@@ -5,6 +5,8 @@ The judge is outside: blocks of the file that the guest's memory is, and QEMU's
 resident set.
 """
 
+import pytest
+
 import guest
 from guest import MIB, SHARE
 from lab import huge
@@ -147,6 +149,7 @@ def test_huge_pages(image):
                 f"{SHARE:.0%} of {HUGE_HELD_MIB} MiB to leave the host")
             guest.end_held(vm, job)
             clean(hintd)
-            out = vm.run("/opt/aeration/integrity 20 60 256 2048").out
+            out = vm.run("/opt/aeration/integrity 20 1500 256 2048",
+                         timeout=guest.HUNG).out
             assert " 0 wrong" in out
             guest.unload(vm)

@@ -216,8 +216,10 @@ def test_boot(kernel, image):
         large = bytes(range(256)) * 40
         vm.push("/tmp/g", large)
         assert vm.read("/tmp/g") == large
-        job = vm.start("echo one; sleep 1; echo two; exit 4")
+        job = vm.start("echo one; until [ -e /tmp/go ]; do sleep 0.1; done; "
+                       "echo two; exit 4")
         assert job.running()
+        vm.run("touch /tmp/go")
         result = job.wait(check=False)
         assert (result.out, result.rc) == ("one\ntwo\n", 4)
         job = vm.start("sleep 1000")

@@ -21,7 +21,7 @@ def test_nothing_leaves_within_the_window(image):
         vm.run("modprobe aeration window_ms=60000")
         vm.run("modprobe aeration_virtio")
         for _ in range(2):
-            guest.touch_and_free(vm, 1024, 1)
+            guest.touch_and_free(vm, 256, 1)
             vm.run(f"sleep {PASSES}")
         assert guest.stat(vm, "held_back") == 0
         assert guest.stat(vm, "bytes") == 0

@@ -4,6 +4,9 @@
 #	integrity.sh [loop] [hold] [virtio]; without arguments: all that can be
 . "$(dirname "$0")/ktap.sh"
 
+# What no number of batches takes, s.
+HUNG=1500
+
 through()
 {
 	if [ "$1" = loop ]; then
@@ -11,7 +14,7 @@ through()
 		modprobe aeration_loop capacity=1
 		check "the test device runs" is $S/backend loop
 		check "with one block in a batch" is $S/capacity 1
-		"$HERE/integrity" 10000 300 1200 2048 >/tmp/integrity.out
+		"$HERE/integrity" 10000 $HUNG 1200 2048 >/tmp/integrity.out
 		result=$?
 		batches=10000
 	elif [ "$1" = hold ]; then
@@ -19,7 +22,7 @@ through()
 		modprobe aeration_loop durable=1 capacity=8
 		check "the test device runs" is $S/backend loop
 		check "with few blocks in a batch" is $S/capacity 8
-		"$HERE/integrity" 1000 300 1200 2048 >/tmp/integrity.out
+		"$HERE/integrity" 1000 $HUNG 1200 2048 >/tmp/integrity.out
 		result=$?
 		batches=1000
 		check "no page was used while it was held" \
@@ -29,7 +32,7 @@ through()
 		put $S/window_ms 0
 		put $S/reserve_mb 0
 		check "virtio runs" is $S/backend virtio
-		"$HERE/integrity" 200 240 1024 2048 >/tmp/integrity.out
+		"$HERE/integrity" 200 $HUNG 1024 2048 >/tmp/integrity.out
 		result=$?
 		batches=200
 	fi

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # The virtio backend on a device that reports: run, unload in flight and under
 # load, beside the stock driver, nothing lost.
+# shellcheck disable=SC2317	# the helpers are called through check
 . "$(dirname "$0")/ktap.sh"
 STOCK=/sys/bus/virtio/drivers/virtio_balloon
 
@@ -28,7 +29,7 @@ check "it is chosen by itself" is $S/backend virtio
 check "and runs" is $S/state running
 check "with batches of 32" is $S/capacity 32
 check "the choice is one line in the log" said "backend virtio, asked for auto"
-check "surplus leaves" grows bytes
+check "surplus leaves" soon more bytes 0
 check "flush reports the rest" put $S/flush 1
 check "a flush leaves nothing in flight" soon zero $S/stats/in_flight_bytes
 "$HERE/memwork" churn 512 6 >/dev/null &
@@ -43,9 +44,12 @@ wait $load
 work
 unload
 check "everything can be unloaded" [ ! -e $S ]
-after=$(free_kib)
-echo "# free $after KiB afterwards"
-check "free memory is what it was" not_less "$after" "$before" "$noise"
+# The kernel's own compaction takes free blocks for a moment.
+as_before()
+{
+	not_less "$(free_kib)" "$before" "$noise"
+}
+check "free memory is what it was" soon as_before
 check "MemTotal is what it was" [ "$(total_kib)" -eq "$total" ]
 
 modprobe virtio_balloon
@@ -60,7 +64,7 @@ rmmod virtio_balloon
 check "taken over when it lets go" soon is $S/state running
 put $P/backend auto
 check "the device is taken as well" soon is $S/backend virtio
-check "and reported to" is $S/state running
+check "and reported to" soon is $S/state running
 dev=$(basename "$(ls -d /sys/bus/virtio/drivers/aeration_virtio/virtio*)")
 check "a device let go by hand" put /sys/bus/virtio/drivers/aeration_virtio/unbind "$dev"
 sleep 1

@@ -33,7 +33,7 @@ class Job:
         return self.vm.read(f"{self.base}.out").decode(
             "utf-8", "surrogateescape")
 
-    def wait(self, timeout=60, check=True):
+    def wait(self, timeout=300, check=True):
         """Wait for the end; return the Result, or raise as Vm.run() does."""
         self.vm.wait_until(lambda: not self.running(),
                            f"the end of the job `{self.command}`", timeout)

@@ -20,8 +20,10 @@ CONSOLE_TAIL = 30	# lines of console in an error
 # Bytes of a file that go into one command of push(), before base64.
 PUSH_CHUNK = 2048
 
-# Seconds.  A boot takes 4-8 without KVM on an idle host.
-BOOT_TIMEOUT = 120
+# Seconds.  A boot takes 4-8 without KVM on an idle host, in an HVM domain of Xen
+# 25; and what a command takes by default.
+BOOT_TIMEOUT = 600
+RUN_TIMEOUT = 300
 
 
 class GuestError(LabError):
@@ -135,7 +137,7 @@ class Machine:
         """Wait until the agent announces itself, as it does after a boot."""
         self._guarded(lambda: self.channel.wait_ready(timeout))
 
-    def run(self, command, timeout=60, check=True):
+    def run(self, command, timeout=RUN_TIMEOUT, check=True):
         """Run a shell command in the guest; return its Result(out, rc).
 
         Raises CommandError on a status other than 0 unless `check` is false,

@@ -140,7 +140,7 @@ class QemuMachine(Machine):
     def _settle(self):
         # QEMU is ending: its status says more than a socket does.
         try:
-            self.process.wait(1)
+            self.process.wait(30)
         except subprocess.TimeoutExpired:
             pass
 
