@@ -69,10 +69,12 @@ static u64 not_taken(void)
  */
 int aeration_report_flush(void)
 {
-	u64 errors = not_taken(), left = flush_budget();
+	u64 errors = not_taken(), left;
 	unsigned int idle = 0;
 	int err = 0;
 
+	flush_work(&aeration_reporter.pass_work);
+	left = flush_budget();
 	while (left && idle < FLUSH_IDLE_PASSES && !err) {
 		u64 pages = flush_pass();
 

@@ -74,11 +74,11 @@ bool aeration_grant_read_free(unsigned long *free)
  * aeration_grant_asked_fn - what the mm's work item runs: leave it to the watch
  * @work: the mm's work item
  *
- * Queued by the mm 2 s after a large block was freed, or after a pass that left
- * something. A pass with nothing granted would isolate blocks to have them refused,
- * and the mm puts those back behind what is reported: the guest would then take
- * reported memory first. So the watch is told that something was freed, which it may
- * have missed; the mm asks again when more is.
+ * Queued by the mm some time (2 s, unless somebody changed that) after a large block
+ * was freed, or after a pass that left something. A pass with nothing granted would
+ * isolate blocks to have them refused, and the mm puts those back behind what is
+ * reported: the guest would then take reported memory first. So the watch is told that
+ * something was freed, which it may have missed; the mm asks again when more is.
  *
  * Context: process context.
  */
@@ -93,15 +93,45 @@ void aeration_grant_asked_fn(struct work_struct *work)
 	spin_unlock_bh(&aeration_watch.lock);
 }
 
+static bool is_granted(void)
+{
+	bool granted;
+
+	spin_lock_bh(&aeration_watch.lock);
+	granted = aeration_reporter.budget;
+	spin_unlock_bh(&aeration_watch.lock);
+	return granted;
+}
+
+/*
+ * The next pass finds as much as the last batch, if there is as much. What is
+ * isolated to be refused costs as much as what is reported; a smaller rest is for the
+ * next grant, which knows what there is.
+ */
+static void next_pass(void)
+{
+	spin_lock_bh(&aeration_watch.lock);
+	if (aeration_reporter.last_batch &&
+	    aeration_pacer_fits(aeration_reporter.budget,
+				aeration_reporter.last_batch) &&
+	    aeration_watch.mode != WATCH_STOPPED && !aeration_reporter.flushing)
+		aeration_grant_start_pass();
+	spin_unlock_bh(&aeration_watch.lock);
+}
+
 /**
- * aeration_grant_pass_fn - run a pass of the mm's
+ * aeration_grant_pass_fn - run a pass of the mm's, if anything is granted by now
  * @work: our own work item
  *
  * Context: process context; sleeps.
  */
 void aeration_grant_pass_fn(struct work_struct *work)
 {
+	if (!is_granted())
+		return;
+	aeration_reporter.last_batch = 0;
 	aeration_reporter.pass(&aeration_reporter.prdev.work.work);
+	next_pass();
 }
 
 /**
@@ -157,18 +187,19 @@ void aeration_grant_take_census(struct census *census)
  * later sample would show it, if it is less than a step. Then look again when it has
  * been free for long enough.
  */
-static bool look_again(unsigned int looks, unsigned long surplus)
+static void look_again(unsigned int looks, unsigned long surplus)
 {
 	struct pacer *pacer = &aeration_watch.pacer;
 	u32 window_ms = aeration_pacer_window_ms(pacer);
+	unsigned long young = beyond(aeration_pacer_surplus_now(pacer), surplus);
 
 	lockdep_assert_held(&aeration_watch.lock);
-	if (looks < 2 || beyond(aeration_pacer_surplus_now(pacer), surplus) <
-			 1UL << aeration_reporter.order)
-		return false;
+	if (looks < 2 ||
+	    !aeration_pacer_fits(young, 1UL << aeration_reporter.order))
+		return;
 	aeration_reporter.asked = max(aeration_reporter.asked, looks - 1);
-	aeration_watch_pause(window_ms + window_ms / PACER_SLOTS + 1);
-	return true;
+	aeration_watch_look_at(aeration_watch_now_ms() + window_ms +
+			       window_ms / PACER_SLOTS + 1);
 }
 
 /*
@@ -209,9 +240,11 @@ static bool grant(unsigned long surplus)
 			aeration_reporter.unused_grants++;
 			more = true;
 		}
-		if (settled && look_again(looks, surplus))
-			more = true;
 	}
+	if (settled && !aeration_reporter.flushing)
+		look_again(looks, surplus);
+	else
+		aeration_reporter.asked = max(aeration_reporter.asked, looks);
 	spin_unlock_bh(&aeration_watch.lock);
 	return more;
 }
@@ -224,7 +257,8 @@ static bool is_paused(void)
 /*
  * How much more than what cannot be reported has to be surplus. All that moves
  * leaves some of it behind, for instance what a reported block is split into: that
- * waits until no more moves. So does what the mm asks for.
+ * waits until no more moves. So does what the mm asks for; the second look has its
+ * time.
  */
 static bool is_worth_it(unsigned long surplus)
 {
@@ -234,7 +268,8 @@ static bool is_worth_it(unsigned long surplus)
 		aeration_reporter.idle_gap : 0;
 
 	return gap >= known + WORTH ||
-	       ((gap > known || aeration_reporter.asked) &&
+	       ((gap > known || (aeration_reporter.asked &&
+				 now >= aeration_watch.look_at)) &&
 		aeration_pacer_settled(&aeration_watch.pacer, now));
 }
 

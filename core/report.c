@@ -84,7 +84,8 @@ static int deliver(struct scatterlist *sgl, unsigned int nents)
 
 /*
  * Called by the mm with blocks it has isolated, from a pass. An error makes it put
- * them back unreported and end the pass.
+ * them back unreported and end the pass. The mm may have begun one by itself before
+ * its work item was ours, and there is one batch.
  */
 static int report_blocks(struct page_reporting_dev_info *prdev,
 			 struct scatterlist *sgl, unsigned int nents)
@@ -92,7 +93,7 @@ static int report_blocks(struct page_reporting_dev_info *prdev,
 	unsigned long pages = sg_pages(sgl, nents);
 	int err;
 
-	if (!spend(pages)) {
+	if (current_work() != &aeration_reporter.pass_work || !spend(pages)) {
 		atomic64_add(nents, &aeration_stats.held_back);
 		return -EAGAIN;
 	}
@@ -115,14 +116,7 @@ static int report_blocks(struct page_reporting_dev_info *prdev,
 		if (!aeration_reporter.flushing)
 			aeration_pacer_told(&aeration_watch.pacer,
 					    aeration_watch_now_ms(), pages);
-		/*
-		 * The next is as large, as long as there is as much. What is
-		 * isolated to be refused costs as much as what is reported; a
-		 * smaller rest is for the next grant, which knows what there is.
-		 */
-		if (aeration_pacer_fits(aeration_reporter.budget, pages) &&
-		    aeration_watch.mode != WATCH_STOPPED && !aeration_reporter.flushing)
-			aeration_grant_start_pass();
+		aeration_reporter.last_batch = pages;
 	}
 	spin_unlock_bh(&aeration_watch.lock);
 	return err;

@@ -46,6 +46,7 @@
  * @pass: the mm's function that runs a pass; constant like @dev
  * @pass_work: runs @pass. Queued under watch.lock while the watch is running, or
  *	by a flush; cancelled by stopping, once the watch has stopped
+ * @last_batch: pages in the last batch that the present pass reported; a pass's own
  * @isolated: pages the mm has shown us and not taken back; written by a pass
  * @returned: the OOM notifier waits here for @isolated to be nothing
  * @oom: the notifier; registered from start to stop
@@ -68,6 +69,7 @@ struct aeration_report_source {
 	struct compat_order saved_order;
 	work_func_t pass;
 	struct work_struct pass_work;
+	unsigned long last_batch;
 	atomic_long_t isolated;
 	wait_queue_head_t returned;
 	struct notifier_block oom;

@@ -78,6 +78,18 @@ void aeration_watch_pause(u32 ms)
 					  aeration_watch_now_ms() + ms);
 }
 
+/**
+ * aeration_watch_look_at - ask the source again later, though memory has settled
+ * @ms: when, ms, by aeration_watch_now_ms(); replaces what was set before
+ *
+ * Context: any, under watch.lock; for a lazy source, from its decide.
+ */
+void aeration_watch_look_at(u64 ms)
+{
+	lockdep_assert_held(&aeration_watch.lock);
+	aeration_watch.look_at = ms;
+}
+
 static bool is_lazy(void)
 {
 	return aeration_watch.ops->wants;
@@ -112,6 +124,12 @@ static bool take_sample(unsigned long *surplus)
 	return true;
 }
 
+static bool is_settled(void)
+{
+	return aeration_pacer_settled(&aeration_watch.pacer,
+				      aeration_watch_now_ms());
+}
+
 /* From now until a time, in jiffies: one more, because this one has begun. */
 static unsigned long jiffies_until(u64 ms)
 {
@@ -127,9 +145,14 @@ static unsigned long jiffies_until(u64 ms)
  */
 static unsigned long lazy_delay(void)
 {
+	u64 next = aeration_pacer_next_ms(&aeration_watch.pacer);
+
 	if (aeration_watch.pacer.level_since >= aeration_watch.sampled_at)
 		return watch_period();
-	return jiffies_until(aeration_pacer_next_ms(&aeration_watch.pacer));
+	if (aeration_watch.look_at)
+		next = is_settled() ? aeration_watch.look_at :
+				      min(next, aeration_watch.look_at);
+	return jiffies_until(next);
 }
 
 /*
@@ -250,12 +273,6 @@ static unsigned long sample_delay(bool settled, bool more)
 	return max(delay, pause);
 }
 
-static bool is_settled(void)
-{
-	return aeration_pacer_settled(&aeration_watch.pacer,
-				      aeration_watch_now_ms());
-}
-
 /*
  * Go on sampling. Somebody who woke the watch meanwhile wants a sample at once:
  * this does not change what is queued.
@@ -273,7 +290,8 @@ static void go_quiet(void)
 {
 	cpus_read_lock();
 	spin_lock_bh(&aeration_watch.lock);
-	if (!is_settled() || delayed_work_pending(&aeration_watch.sampler)) {
+	if (!is_settled() || aeration_watch.look_at ||
+	    delayed_work_pending(&aeration_watch.sampler)) {
 		go_on(false, false);
 	} else if (aeration_watch.mode == WATCH_ACTIVE) {
 		aeration_watch.mode = WATCH_QUIET;
@@ -298,6 +316,8 @@ static void sampler_fn(struct work_struct *work)
 	spin_lock_bh(&aeration_watch.lock);
 	told = take_sample(&surplus);
 	settled = is_settled();
+	if (aeration_watch_now_ms() >= aeration_watch.look_at)
+		aeration_watch.look_at = 0;
 	spin_unlock_bh(&aeration_watch.lock);
 	if (told)
 		more = aeration_watch.ops->decide(surplus);
@@ -370,6 +390,7 @@ void aeration_watch_start(const struct watch_ops *ops, unsigned long reserve,
 	aeration_watch.ops = ops;
 	aeration_watch.sampled_at = 0;
 	aeration_watch.paused_until = 0;
+	aeration_watch.look_at = 0;
 	begin_window(reserve, order);
 	aeration_watch.mode = WATCH_ACTIVE;
 	aeration_watch_wake();

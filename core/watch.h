@@ -80,6 +80,8 @@ struct watch_ops {
  * @pacer: what is surplus
  * @mode: who looks at free memory
  * @paused_until: the source has nothing to decide before this time, ms
+ * @look_at: the source is asked again at this time, ms, though memory has settled;
+ *	0: no such time
  */
 struct watch {
 	spinlock_t lock;	/* see above */
@@ -89,6 +91,7 @@ struct watch {
 	u64 sampled_at;
 	enum watch_mode mode;
 	u64 paused_until;
+	u64 look_at;
 };
 
 extern struct watch aeration_watch;
@@ -103,6 +106,7 @@ void aeration_watch_restart(unsigned long reserve, unsigned int order);
 void aeration_watch_wake(void);
 void aeration_watch_kick(void);
 void aeration_watch_pause(u32 ms);
+void aeration_watch_look_at(u64 ms);
 u64 aeration_watch_now_ms(void);
 u32 aeration_watch_window_ms(void);
 u64 aeration_watch_regretted(void);

@@ -58,8 +58,8 @@ struct compat_order {
  * @saved: for compat_unregister()
  *
  * Up to 6.1 every registration sets the order. Since then only the first one
- * since boot does, so a wish for another order is written after registering:
- * the first pass is two seconds away.
+ * since boot does, so a wish for another order is written after registering. A
+ * pass in between has the other order, and nothing is lost by that.
  *
  * Context: may sleep.
  * Return: 0, or -EBUSY if another driver owns free page reporting.
@@ -143,9 +143,10 @@ static inline void compat_reporting_rest(struct page_reporting_dev_info *prdev)
  * @prdev: device info that has just been registered
  * @fn: what its work item runs from now on, until compat_unregister()
  *
- * Registering initialises the work item, in each kernel, and requests a first pass
- * for in 2 s. That is called off, or waited for if this comes so late: the workqueue
- * tells a work item that is running by its function, so it must not run meanwhile.
+ * Registering initialises the work item, in each kernel, and requests a first pass.
+ * That is called off, or waited for if it has begun: the workqueue tells a work item
+ * that is running by its function, so it must not run meanwhile. While a pass is
+ * requested (1) nobody queues another; a pass that ran in between has changed that.
  *
  * Context: process context; may sleep. The report callback is called, if at all, by
  *	the pass that is waited for.
@@ -156,7 +157,11 @@ compat_reporting_wrap(struct page_reporting_dev_info *prdev, work_func_t fn)
 {
 	work_func_t pass = prdev->work.work.func;
 
-	cancel_delayed_work_sync(&prdev->work);
+	do {
+		atomic_set(&prdev->state, 1);
+		synchronize_rcu();	/* those who saw another state */
+		cancel_delayed_work_sync(&prdev->work);
+	} while (atomic_read(&prdev->state) != 1);
 	WRITE_ONCE(prdev->work.work.func, fn);
 	compat_reporting_rest(prdev);
 	return pass;
