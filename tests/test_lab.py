@@ -288,6 +288,44 @@ def test_what_the_emulator_does(text, tripped):
     assert scan.emulator_tripped(text) == tripped
 
 
+STUCK = """
+[    1.012593] smp: Brought up 1 node, 2 CPUs
+[    1.013201] smpboot: Total of 2 processors activated (7327.53 BogoMIPS)
+"""
+
+
+@pytest.mark.parametrize("text, began", [
+    (STUCK, False),
+    ("", False),
+    (STUCK + "[    7.478873] Run /init as init process\n", True),
+    (STUCK + "[    2.000000] BUG: made up by the lab\n", True),
+    (TRIPPED.format(""), True),
+])
+def test_what_never_began(text, began):
+    """A guest is booted again only if it said nothing and ran nothing."""
+    assert scan.never_began(text) != began
+
+
+def test_a_boot_that_hangs():
+    """It is booted again, once, if nothing of the image has run."""
+    class Twice(Vm):
+        """A guest that hangs so many times."""
+        hangs = 1
+
+        def _arguments(self, guest):
+            self.extra = ["-S"] if self.hangs > 0 else []
+            self.boot_timeout = 2 if self.hangs > 0 else Vm.boot_timeout
+            self.hangs -= 1
+            return super()._arguments(guest)
+
+    with Twice("6.1", "lab-hangs") as vm:
+        assert vm.run("echo back").out == "back\n"
+    Twice.hangs = 2
+    with pytest.raises(GuestError, match="booting to the command agent"):
+        with Twice("6.1", "lab-hangs-twice"):
+            pass
+
+
 def test_a_boot_that_the_emulator_tripped_over(monkeypatch):
     """It is booted again, once; any other that ends early has failed."""
     class Twice(Vm):

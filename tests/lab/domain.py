@@ -73,6 +73,7 @@ class Domain(Machine):
     """
 
     kind = "domain"
+    boot_timeout = 600	# with a device model it takes longest
 
     def __init__(self, xen, kernel, port, config, allow=()):
         super().__init__(kernel, config["name"], allow)

@@ -20,9 +20,9 @@ CONSOLE_TAIL = 30	# lines of console in an error
 # Bytes of a file that go into one command of push(), before base64.
 PUSH_CHUNK = 2048
 
-# Seconds.  A boot takes 4-8 without KVM on an idle host, in an HVM domain of Xen
-# 25; and what a command takes by default.
-BOOT_TIMEOUT = 600
+# Seconds that a boot, and a command, may take.  A boot takes 4-8 without KVM on an
+# idle host.
+BOOT_TIMEOUT = 240
 RUN_TIMEOUT = 300
 
 
@@ -39,6 +39,7 @@ class Machine:
 
     kind = "guest"
     console_name = "console.log"	# in `logs`
+    boot_timeout = BOOT_TIMEOUT
 
     def __init__(self, kernel, name, allow=()):
         self.kernel = kernel
@@ -133,9 +134,9 @@ class Machine:
 
     # Talking to it
 
-    def wait_ready(self, timeout=BOOT_TIMEOUT):
+    def wait_ready(self):
         """Wait until the agent announces itself, as it does after a boot."""
-        self._guarded(lambda: self.channel.wait_ready(timeout))
+        self._guarded(lambda: self.channel.wait_ready(self.boot_timeout))
 
     def run(self, command, timeout=RUN_TIMEOUT, check=True):
         """Run a shell command in the guest; return its Result(out, rc).

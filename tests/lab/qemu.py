@@ -143,20 +143,27 @@ class Vm(QemuMachine):
     def start_guest(self):
         """Start QEMU and wait for the guest's agent, unless wait=False.
 
-        A guest that the emulator tripped over before there was anything of ours
-        in it is booted once more; the logs of both are kept.
+        A guest that the emulator tripped over, or left hanging, before there
+        was anything of ours in it is booted once more; the logs of both are
+        kept.
         """
         try:
             self._boot()
         except GuestError:
             if self.vmlinux or accelerator() == "kvm" or \
-                    not scan.emulator_tripped(self.console()):
+                    not self._emulator_erred():
                 raise
-            say(f"{self.name}: the emulator tripped over code that the kernel "
-                f"patched, booting again; logs: {self.logs}")
+            say(f"{self.name}: the emulator failed before there was anything "
+                f"of ours, booting again; logs: {self.logs}")
             self.kill()
             self.forget()
             self._boot()
+
+    def _emulator_erred(self):
+        text = self.console()
+        hangs = self.process and self.process.poll() is None
+        return scan.emulator_tripped(text) or (
+            hangs and scan.never_began(text))
 
     # The host's side
 

@@ -96,3 +96,12 @@ def emulator_tripped(text):
     loaded = re.findall(r"Modules linked in:(.*)", text)
     return bool(_PATCHED.search(text) and loaded and
                 "aeration" not in " ".join(loaded))
+
+
+def never_began(text):
+    """Return whether a kernel fell silent before it ran anything of the image.
+
+    QEMU's emulator now and then leaves a kernel hanging that has just brought up
+    its second processor.
+    """
+    return not (re.search(r"Run \S+ as init process", text) or scan(text))
