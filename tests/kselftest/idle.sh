@@ -28,6 +28,16 @@ come_back()
 	soon more bytes $((left + ($1 << 20) - 1))
 }
 
+# looked_again: was there a sample nearly a window (of 1 s) after the mm had asked?
+looked_again()
+{
+	awk -v asked="$ASKED" '
+		match($0, /[0-9]+\.[0-9]+:/) { now = substr($0, RSTART, RLENGTH - 1) }
+		$0 ~ asked { since = now }
+		/sampler_fn/ && since && now - since > 0.9 { found = 1 }
+		END { exit !found }' $T/trace
+}
+
 # rest: wait until nobody samples any more
 rest()
 {
@@ -46,8 +56,7 @@ put /proc/sys/vm/percpu_pagelist_high_fraction 100000
 "$HERE/memwork" hold 12 >/tmp/held &
 held=$!
 soon grep -q touched /tmp/held
-# More than cannot be reported, or that would be made up for with what is.
-modprobe aeration reserve_mb=32
+modprobe aeration reserve_mb=0
 modprobe aeration_virtio
 check "it runs" is $S/state running
 check "surplus leaves" soon more bytes 0
@@ -73,13 +82,16 @@ check "no sample" [ "$samples" -le "$looks" ]
 # Less than counts as a move is freed, and nobody samples: only the mm notices.
 check "it still rests" rest
 left=$(stat bytes)
+put $T/trace ""
+put $T/events/workqueue/workqueue_execute_start/enable 1
 kill -USR1 $held
 check "a little that is freed leaves, too" come_back 6
+check "it is looked for again when it is a window old" soon looked_again
+put $T/events/workqueue/workqueue_execute_start/enable 0
 kill $held
 wait $held
 put /proc/sys/vm/percpu_pagelist_high_fraction 0
 check "and no pass was in vain for it" zero $S/stats/held_back
-put $S/reserve_mb 0
 # What is used so shortly that no look sees it: with this window there are two in a
 # second, once memory has settled for two windows.
 put $S/window_ms 8000
