@@ -66,16 +66,18 @@ def pytest_configure(config):
         config.pluginmanager.register(Results(config), "matrix-results")
 
 
-def pytest_generate_tests(metafunc):
-    """Run a test that takes `cell` with each cell.
+def _marks(cell):
+    """Cells that share a Xen machine, or wait for a kernel, stay together."""
+    if cell.place.host in ("pvh", "pv"):
+        return [pytest.mark.xdist_group(f"xen-{cell.place.xen}")]
+    return [pytest.mark.xdist_group("tree")] if cell.built_in else []
 
-    Cells that share a Xen machine stay together.
-    """
+
+def pytest_generate_tests(metafunc):
+    """Run a test that takes `cell` with each cell."""
     if "cell" in metafunc.fixturenames:
         metafunc.parametrize("cell", [
-            pytest.param(cell, id=cell.name, marks=[
-                pytest.mark.xdist_group(f"xen-{cell.place.xen}")]
-                if cell.place.host in ("pvh", "pv") else [])
+            pytest.param(cell, id=cell.name, marks=_marks(cell))
             for cell in metafunc.config.matrix_cells])
 
 

@@ -26,6 +26,10 @@ def installer(*arguments):
                           capture_output=True, text=True, timeout=TIMEOUT)
 
 
+# One worker builds the kernel, and the others have something else to do.
+waits_for_kernel = pytest.mark.xdist_group("tree")
+
+
 def snapshot(folder):
     """Return {relative path: (mode, checksum)} of all that is in a folder."""
     return {str(path.relative_to(folder)): (
@@ -109,6 +113,7 @@ def test_refusals(linux, tmp_path):
     refused(linux, "older than 5.7")
 
 
+@waits_for_kernel
 def test_compiles():
     """Built in and as modules, without a warning about our code."""
     built = tree.built()
@@ -120,6 +125,7 @@ def test_compiles():
     assert " T " in (built / "symbols").read_text(encoding="utf-8")
 
 
+@waits_for_kernel
 def test_names_are_ours():
     """What the built-in code shows to the rest of the kernel has our prefix."""
     lines = (tree.built() / "symbols").read_text(encoding="utf-8").splitlines()
@@ -131,6 +137,7 @@ def test_names_are_ours():
                 if not name.startswith(("aeration_", "aerator_"))}
 
 
+@waits_for_kernel
 def test_selftests_in_the_tree():
     """The kernel's own makefiles build and install our selftests."""
     installed = tree.built() / "selftests"
@@ -145,6 +152,7 @@ def test_selftests_in_the_tree():
                    check=True, timeout=TIMEOUT, stdout=subprocess.DEVNULL)
 
 
+@waits_for_kernel
 def test_built_in_words(image):
     """An unknown word on the boot line means none; later, it is as modules are.
 
