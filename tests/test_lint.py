@@ -37,8 +37,7 @@ def tracked(*suffixes):
 
 def test_compiler_and_sparse(kernel):
     """No warning at W=1, none from sparse."""
-    said = build.lint(kernel)
-    assert said == {"W=1": "", "sparse": ""}
+    assert build.lint(kernel) == ""
 
 
 def checkpatch(path, ignore=""):

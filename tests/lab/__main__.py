@@ -30,11 +30,9 @@ def _lint(options):
     kernels.all_kernels(options.kernel)
     clean = True
     for series in options.kernel:
-        for name, text in build.lint(series).items():
-            print(f"{series} {name}: {'clean' if not text else ''}")
-            if text:
-                print(text)
-                clean = False
+        text = build.lint(series)
+        print(f"{series}: {text or 'clean'}")
+        clean = clean and not text
     return 0 if clean else 1
 
 

@@ -16,7 +16,7 @@ import time
 
 from . import LabError, image, kernels, roots, say, scan
 from .machine import GuestError
-from .process import QemuMachine
+from .process import SLOW_STRINGS, QemuMachine
 from .sampler import PERIOD, Sampler
 
 __all__ = ["GuestError", "Vm", "accelerator"]
@@ -116,13 +116,14 @@ class Vm(QemuMachine):
             bus = ",bus=port0" if self.machine == "q35" else ""
             devices += ["-device", _properties(self.balloon) + bus]
         speed = ["-accel", accelerator()]
+        processor = "max" if accelerator() == "kvm" else f"max,{SLOW_STRINGS}"
         if self.icount is not None:
             speed = ["-accel", "tcg,thread=single",
                      "-icount", f"shift={self.icount},sleep=off"]
         sleep = "ICH9-LPC" if self.machine == "q35" else "PIIX4_PM"
         return [
             "-machine", machine,
-            *speed, "-cpu", "max", "-smp", str(self.cpus),
+            *speed, "-cpu", processor, "-smp", str(self.cpus),
             *memory, "-global", f"{sleep}.disable_s3=0",
             "-kernel", self.vmlinux or (
                 which.vmlinux if self.pvh else which.vmlinuz),

@@ -21,7 +21,7 @@ from . import LabError, dom0, hypervisors, roots
 from . import kernels as lab_kernels
 from .domain import CONFIG, GONE, HVM, PV_LINE, Domain
 from .domain import COMMAND_LINE as DOMAIN_LINE
-from .process import QemuMachine
+from .process import SLOW_STRINGS, QemuMachine
 
 # Xen's console and domain 0's are one: the kernel's is Xen's.
 XEN_LINE = "console=com1 com1=115200,8n1 noreboot"
@@ -30,7 +30,7 @@ DOM0_LINE = f"console=hvc0 rdinit=/init ignore_loglevel panic=-1 {PV_LINE}"
 # With smap or smep a PV domain 0 dies early, with rdtscp guests hang.  With
 # xsave a process of a PVH guest dies as a signal handler returns (kernel 6.12)
 # and as the guest is restored (Xen 4.17).
-CPU = "max,-smap,-smep,-rdtscp,-xsave"
+CPU = f"max,-smap,-smep,-rdtscp,-xsave,{SLOW_STRINGS}"
 
 # Seconds.
 START_TIMEOUT = 60
