@@ -5,6 +5,7 @@ The sources are copied into the root first, so nothing is mounted and the tree
 here stays clean.
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -66,15 +67,24 @@ def _stamp(root):
 
 
 class _Copy:
-    """The sources in a root, for the time of one build."""
+    """The sources in a root, for the time of one build.
+
+    Where they are there is the same for all trees that have the same sources, so
+    that what is built of them is; one tree builds in it at a time.
+    """
 
     def __init__(self, root, files, tag):
         self.root = root
         self.files = files
         self.inside = f"/build/aeration-{tag}"
         self.outside = root / self.inside[1:]
+        self.mine = contextlib.ExitStack()
 
     def __enter__(self):
+        self.outside.parent.mkdir(exist_ok=True)
+        self.mine.enter_context(cache.locked(
+            self.outside.with_name(".lock"),
+            f"what is built in {self.root.parent.name}"))
         cache.remove(self.outside)
         for path in self.files:
             target = self.outside / path
@@ -83,7 +93,8 @@ class _Copy:
         return self
 
     def __exit__(self, *_):
-        cache.remove(self.outside)
+        with self.mine:
+            cache.remove(self.outside)
 
     def make(self, what, log, *argv):
         """Run make in the copy; return its output or raise LabError."""

@@ -6,6 +6,7 @@ stamp (the key) is written last, then it is renamed.  So an entry either has a
 stamp with the wanted key and is complete, or it is not used.
 """
 
+import contextlib
 import fcntl
 import os
 import pathlib
@@ -69,6 +70,18 @@ def _key_of(path):
         return None
 
 
+@contextlib.contextmanager
+def locked(path, name):
+    """Hold the lock file `path`; say so when another process has `name`."""
+    with open(path, "w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"{name}: another process is making it, waiting")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def _make(name, key, make, path, quiet):
     partial = path.with_name(path.name + ".partial")
     if partial.exists():
@@ -104,13 +117,7 @@ def entry(name, key, make, base=None, quiet=False):
     if _key_of(path) == key:
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_name("." + path.name + ".lock"), "w",
-              encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"{name}: another process is making it, waiting")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(path.with_name("." + path.name + ".lock"), name):
         if _key_of(path) != key:
             if path.exists() and not quiet:
                 say(f"{name}: what went into it has changed, making it again")
