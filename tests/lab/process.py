@@ -26,7 +26,7 @@ FIRMWARE = ("usr/share/qemu", "usr/share/seabios")
 
 # Taken from a processor that is emulated. Where these say that strings are fast,
 # kernels clear and copy pages with instructions that the emulator does a byte at a
-# time: touching memory takes twice as long.
+# time: touching memory takes two to seven times as long.
 SLOW_STRINGS = "-erms,-fsrm"
 
 _BOOTS = itertools.count(1)
