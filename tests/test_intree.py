@@ -140,7 +140,7 @@ def test_names_are_ours():
 @waits_for_kernel
 def test_selftests_in_the_tree():
     """The kernel's own makefiles build and install our selftests."""
-    installed = tree.built() / "selftests"
+    installed = tree.selftests()
     listed = (installed / "kselftest-list.txt").read_text(
         encoding="utf-8").split()
     scripts = {path.name for path in (

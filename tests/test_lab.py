@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from guest import CPUS_THAT_SLEEP
-from lab import LabError, build, cache, channel, image as lab_image, qmp, scan
-from lab import suites
+from lab import LabError, build, cache, channel, image as lab_image, kernels
+from lab import qmp, scan, suites
 from lab.channel import CommandError
 from lab.qemu import GuestError, Vm
 
@@ -202,11 +202,23 @@ def test_unknown_kernel_is_named():
         suites.suite("2.6")
 
 
+def test_a_new_series_is_named():
+    """When Debian moves on, what is booted is said, and how to name it."""
+    def made(version):
+        return kernels.Kernel("7.3", version, *[None] * 4)
+
+    assert not made("7.3.4+deb13-amd64").moved
+    for version in ("7.4.1+deb13-amd64", "7.30.1+deb13-amd64"):
+        assert f"trixie-backports has no kernel 7.3 any more: what is named " \
+            f"so here is {version}." in made(version).moved
+
+
 def test_boot(kernel, image):
     """A guest boots, is the right kernel, answers, and powers off clean."""
     assert image.path.is_file()
     with Vm(kernel, f"lab-{kernel}") as vm:
-        assert vm.run("uname -r").out.startswith(f"{kernel}.")
+        assert vm.run("uname -r").out.strip() == \
+            kernels.kernel(kernel).version
         assert vm.run("exit 3", check=False).rc == 3
         with pytest.raises(CommandError, match="status 1 of: false"):
             vm.run("false")

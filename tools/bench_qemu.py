@@ -71,7 +71,8 @@ def ask_qemu(series, *arguments):
 def place(options):
     """Return where figures come from, by key of the result file."""
     said = ask_qemu(options.kernel, "--version")
-    sources = build.source_files(build.PROGRAM_SOURCES + MEASURING)
+    sources = build.source_files(build.MODULE_SOURCES +
+                                 build.PROGRAM_SOURCES + MEASURING)
     return {"kernel": kernels.kernel(options.kernel).version,
             "qemu": re.search(r"version (\S+)", said)[1],
             "accelerator": accelerator(),

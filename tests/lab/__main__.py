@@ -13,6 +13,8 @@ from .xen import Xen
 def _setup(options):
     for kernel in kernels.all_kernels(options.kernel).values():
         print(f"{kernel.series}: {kernel.version}")
+        if kernel.moved:
+            print(f"lab: {kernel.moved}")
     for version, series in hypervisors.versions().items():
         if series in options.kernel:
             print(f"Xen {version}: {hypervisors.hypervisor(version).xen}")

@@ -11,12 +11,12 @@ import os
 import re
 import shutil
 
-from . import LabError, cache, kernels, roots, say, suites
+from . import LabError, cache, kernels, roots, suites
 
 # What the modules are made of, and what the guest programs are.
-MODULE_SOURCES = ("Makefile", "Kbuild", "Kconfig", "tools/targets.mk", "core",
-                  "backends", "include", "tests/faults")
-PROGRAM_SOURCES = MODULE_SOURCES + ("tests/kselftest",)
+MODULE_SOURCES = ("Makefile", "Kconfig", "core", "backends", "include",
+                  "tests/faults")
+PROGRAM_SOURCES = ("tests/kselftest",)
 
 # By what a source file is told from the leftovers of a build in the tree.
 _SOURCE_NAMES = {"Makefile", "Kbuild", "Kconfig", "config", "settings"}
@@ -112,14 +112,14 @@ def _built(kernel):
     which = kernels.kernel(kernel)
     root = roots.root_for(kernel)
     files = source_files(MODULE_SOURCES)
-    wanted = ["modules", f"KDIR=/lib/modules/{which.version}/build", "W=1",
+    wanted = ["-C", f"/lib/modules/{which.version}/build", "modules", "W=1",
               "KBUILD_CHECKSRC=1", SPARSE, "CONFIG_AERATION_FAULTS=m"]
     key = digest(files, _stamp(root), wanted)
 
     def make(place):
         with _Copy(root, files, key[:16]) as copy:
             copy.make(f"building the modules for {kernel}",
-                      place / "make.log", *wanted)
+                      place / "make.log", *wanted, f"M={copy.inside}")
             built = sorted(copy.outside.rglob("*.ko"))
             if not built:
                 raise LabError(f"`make modules` for {kernel} succeeded and "
@@ -134,19 +134,15 @@ def _built(kernel):
                 (place / "guest").mkdir(exist_ok=True)
                 shutil.copy(path, place / "guest" / path.name)
 
-    return cache.entry(f"modules-{kernel}", key, make, cache.BUILD)
+    return cache.shared(f"modules-{kernel}", key, make)
 
 
 def modules(kernel):
     """Build our modules for a kernel series; return the .ko paths, sorted.
 
-    The result is kept under build/ until a source file changes.  Raises
-    LabError with the compiler's output.  Without a Makefile in the tree there
-    are no modules.
+    The result is kept for all trees with the same sources.  Raises LabError
+    with the compiler's output.
     """
-    if not (cache.REPO / "Makefile").exists():
-        say("no Makefile in the tree yet: no modules of ours")
-        return []
     return sorted((_built(kernel) / "guest").glob("*.ko"))
 
 
@@ -167,7 +163,7 @@ def lint(kernel):
     """Return what was said of our files as the modules of a kernel were built.
 
     They are built with W=1 and looked at by sparse; a clean tree gives "". The
-    full output is in build/modules-KERNEL/make.log. Raises LabError when the
+    full output is in make.log beside them. Raises LabError when the
     build itself fails, and when sparse did not look at a file.
     """
     text = (_built(kernel) / "make.log").read_text(encoding="utf-8")
@@ -182,9 +178,6 @@ def lint(kernel):
 
 def guest_programs():
     """Build tests/kselftest statically; return {path in OUTPUT: file}."""
-    if not (cache.REPO / "tests/kselftest/Makefile").exists():
-        say("no tests/kselftest/Makefile yet: no guest programs")
-        return {}
     root = roots.root_for(suites.GUEST)
     files = source_files(PROGRAM_SOURCES)
     key = digest(files, _stamp(root))
@@ -197,7 +190,7 @@ def guest_programs():
                       f"OUTPUT={copy.inside}/lab-output")
             shutil.copytree(copy.outside / "lab-output", place / "output")
 
-    place = cache.entry("kselftest", key, make, cache.BUILD) / "output"
+    place = cache.shared("kselftest", key, make) / "output"
     return {str(path.relative_to(place)): path
             for path in sorted(place.rglob("*"))
             if path.is_file() and path.suffix not in (".o", ".d")}

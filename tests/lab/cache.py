@@ -18,6 +18,13 @@ import time
 from . import LabError, say
 
 STAMP = ".lab-stamp"
+
+# Of the entries of one name that are kept beside each other: how many stay, used
+# or not, and after how many seconds without use the others go. No check takes as
+# long as that.
+KEEP = 3
+UNUSED_SECONDS = 6 * 3600
+KEY_LENGTH = 16		# characters of a key in a path
 REPO = pathlib.Path(__file__).resolve().parents[2]
 BUILD = REPO / "build"
 
@@ -104,25 +111,55 @@ def _make(name, key, make, path, quiet):
         say(f"{name}: made in {time.monotonic() - begin:.0f} s")
 
 
-def entry(name, key, make, base=None, quiet=False):
+def entry(name, key, make, base=None, quiet=False, label=None):
     """Return the path of the entry `name`, making it when needed.
 
     `key` is a short string naming what went into it: an entry with another
     key is made again.  `make(path)` fills an empty directory and raises to
     fail; what it left is then kept in `NAME.partial` until the next try.
-    `base` is the directory to keep it in, the cache by default.  Two
-    processes (or threads) asking for one entry make it once.
+    `base` is the directory to keep it in, the cache by default; `label` is
+    what it is called, if not `name`.  Two processes (or threads) asking for
+    one entry make it once.
     """
     path = pathlib.Path(base or directory()) / name
+    label = label or name
     if _key_of(path) == key:
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    with locked(path.with_name("." + path.name + ".lock"), name):
+    with locked(path.with_name("." + path.name + ".lock"), label):
         if _key_of(path) != key:
             if path.exists() and not quiet:
-                say(f"{name}: what went into it has changed, making it again")
-            _make(name, key, make, path, quiet)
+                say(f"{label}: what went into it has changed, making it again")
+            _make(label, key, make, path, quiet)
     return path
+
+
+def shared(name, key, make, quiet=False):
+    """Return the path of an entry that is kept beside others of its name.
+
+    It is in the cache, for all trees: each finds what was made of the same
+    things. What nobody has used for a while goes when another one is made.
+    """
+    place = directory() / name
+    path = entry(key[:KEY_LENGTH], key, make, place, quiet, name)
+    os.utime(path / STAMP)
+    _forget_unused(place)
+    return path
+
+
+def _forget_unused(place):
+    """Remove the entries of a folder that are many and long not used."""
+    used = []
+    for stamp in place.glob(f"*/{STAMP}"):
+        with contextlib.suppress(FileNotFoundError):
+            used.append((stamp.stat().st_mtime, stamp.parent))
+    for when, path in sorted(used, reverse=True)[KEEP:]:
+        if time.time() - when > UNUSED_SECONDS:
+            # Others that find it so at the same time have nothing left to do.
+            with contextlib.suppress(FileNotFoundError):
+                gone = path.with_name(f"{path.name}.{os.getpid()}.unused")
+                os.rename(path, gone)
+                remove(gone)
 
 
 def clean():

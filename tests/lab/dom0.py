@@ -116,10 +116,10 @@ def archive(version, kernel, guest):
 
     `guest` is the Image that it is appended to.
     """
-    place = cache.entry(
+    place = cache.shared(
         f"dom0-{version}-{kernel}", _inputs(version, kernel, guest),
         lambda path: (path / "dom0.cpio").write_bytes(
-            image.archive(_contents(version, kernel, guest))), cache.BUILD)
+            image.archive(_contents(version, kernel, guest))))
     return place / "dom0.cpio"
 
 

@@ -151,7 +151,7 @@ def _inputs(series):
         digest.update(path.read_bytes())
     for one in series:
         which = kernels.kernel(one)
-        digest.update(which.version.encode())
+        digest.update(f"{one} {which.version}".encode())
         digest.update((roots.root_for(one).parent / cache.STAMP).read_bytes())
         for path in build.modules(one):
             digest.update(path.name.encode() + path.read_bytes())
@@ -167,8 +167,6 @@ def image(series=suites.KERNELS):
     that one image is what they test.
     """
     kernels.all_kernels(series)
-    variant = "" if tuple(series) == suites.KERNELS else "-" + "-".join(series)
-
     def make(place):
         data = archive(_contents(series))
         (place / "aeration.cpio").write_bytes(data)
@@ -176,7 +174,7 @@ def image(series=suites.KERNELS):
                                       encoding="ascii")
         say(f"guest image: {len(data) >> 20} MiB")
 
-    place = cache.entry(f"image{variant}", _inputs(series), make, cache.BUILD)
+    place = cache.shared("image", _inputs(series), make)
     path = place / "aeration.cpio"
     if not path.exists():
         raise LabError(f"{path} has gone: remove {place} and try again")

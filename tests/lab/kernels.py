@@ -29,6 +29,15 @@ class Kernel:
     modules: pathlib.Path	# what would be /lib/modules/VERSION
     config: pathlib.Path	# its configuration
 
+    @property
+    def moved(self):
+        """What there is to say if Debian has gone on to another series."""
+        if self.version.startswith(self.series + "."):
+            return ""
+        return (f"{suites.suite(self.series)} has no kernel {self.series} any "
+                f"more: what is named so here is {self.version}. To name it "
+                "anew, change tests/lab/suites.py")
+
 
 def extracted(bzimage):
     """Return the ELF kernel in the bytes of a bzImage.

@@ -17,6 +17,9 @@ class Suite:
     # in it, so it is no part of the root's recipe, which is this repr.
     xen: str | None = dataclasses.field(default=None, repr=False)
 
+    def __str__(self):
+        return self.name + ("-backports" if self.backports else "")
+
 
 # What a root must have: to build modules, to check them, to run a guest, and
 # what goes into the guest.
@@ -26,6 +29,7 @@ PACKAGES = ("make", "gcc", "libc6-dev", "linux-headers-amd64",
 SUITES = {suite.kernel: suite for suite in (
     Suite("6.1", "bookworm", xen="4.17"),
     Suite("6.12", "trixie", xen="4.20"),
+    # This one moves: see Kernel.moved.
     Suite("7.3", "trixie", backports=True),
 )}
 

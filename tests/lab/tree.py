@@ -38,8 +38,8 @@ INSIDE = "/build/linux"
 UNPACK_TIMEOUT = 900
 BUILD_TIMEOUT = 1800
 
-# What install-tree needs to be there.
-INSTALLED = build.PROGRAM_SOURCES + ("tools",)
+# What decides what is compiled into a kernel.
+INSTALLED = build.MODULE_SOURCES + ("tools/install-tree.py",)
 
 
 def run(root, argv, what, log, cwd=INSIDE, timeout=BUILD_TIMEOUT):
@@ -159,6 +159,14 @@ def _build(place):
         run(root, ["nm", "-g", "--defined-only", "--format=posix",
                    "drivers/aeration/built-in.a"], "nm", log),
         encoding="utf-8")
+    cache.remove(root)
+
+
+def _build_selftests(place):
+    root, log = place / "root", place / "make.log"
+    # Links: a build there writes beside the sources, never into one.
+    _copy(source_root(), root, "--link")
+    _install("install", root / INSIDE[1:], log)
     make(root, "building our selftests in the tree", log, "-C",
          "tools/testing/selftests", "TARGETS=aeration", "install",
          "INSTALL_PATH=/build/selftests")
@@ -166,14 +174,23 @@ def _build(place):
     cache.remove(root)
 
 
+def selftests():
+    """Return the folder of our selftests as the kernel's makefiles install them."""
+    files = build.source_files(("Makefile", "Kconfig", "tests/kselftest",
+                                "tools/install-tree.py"))
+    key = build.digest(files, _stamp(source_root()),
+                       inspect.getsource(_build_selftests))
+    return cache.shared("intree-selftests", key,
+                        _build_selftests) / "selftests"
+
+
 def built():
     """Return where the results of building our code in a kernel tree are.
 
     vmlinux: the kernel with our code built in; modules/*.ko: our modules of a
     kernel that has it so; complaints-m, complaints-y: what the compiler said of
-    our files; symbols: what our built-in code defines for others (nm);
-    selftests/: our selftests as the kernel's own makefiles install them.
+    our files; symbols: what our built-in code defines for others (nm).
     """
     files = build.source_files(INSTALLED)
     key = build.digest(files, _stamp(plain_root()), inspect.getsource(_build))
-    return cache.entry("intree", key, _build, cache.BUILD)
+    return cache.shared("intree", key, _build)
