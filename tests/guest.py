@@ -31,7 +31,7 @@ HUNG = 1800
 
 def value(vm, name):
     """Return the content of a file in the core's sysfs folder."""
-    return vm.run(f"cat {SYSFS}/{name}").out.strip()
+    return vm.text(f"{SYSFS}/{name}").strip()
 
 
 def stat(vm, name):
@@ -128,6 +128,6 @@ def vhost_guest(kernel, name, *, wire="sg", features=None, vq_size=128,
                          features=features) as device, \
             Vm(kernel, f"{name}-{kernel}", qemu_of=QEMU_THAT_TAKES_DAEMONS,
                balloon=balloon, share_memory=True, cmdline=cmdline,
-               extra=device.qemu_args(vq_size=vq_size, id="vhost0"),
                **more) as vm:
+        device.plug_into(vm, vq_size=vq_size, id="vhost0")
         yield vm, device

@@ -98,6 +98,12 @@ def kernel(series):
                          trees[0] / "config"))
 
 
+def stamp(series):
+    """Return what the kernel of a series was made from, as a key."""
+    return (cache.directory() / f"kernel-{series}" / cache.STAMP).read_text(
+        encoding="utf-8")
+
+
 def all_kernels(which=suites.KERNELS):
     """Make the roots and kernels of several series; return them by series."""
     roots.all_roots(which)

@@ -26,6 +26,10 @@ BOOT_TIMEOUT = 240
 RUN_TIMEOUT = 300
 
 
+# Seconds between two looks at what is waited for: each costs the guest, too.
+POLL = 0.1
+
+
 class GuestError(LabError):
     """The guest or its QEMU went wrong; the text has the console's end."""
 
@@ -169,6 +173,13 @@ class Machine:
         text = self.run(f"cat {shlex.quote(path)}").out
         return text.encode("utf-8", "surrogateescape")
 
+    def text(self, path):
+        """Return a short text file in the guest, each line with its end.
+
+        No program is started for it: for what is looked at over and over.
+        """
+        return self.run(f"<{path}").out
+
     def console(self):
         """Return all that the kernel has printed on its console."""
         try:
@@ -181,7 +192,7 @@ class Machine:
         """Return the kernel's log buffer (dmesg)."""
         return self.run("dmesg").out
 
-    def wait_until(self, condition, what, timeout, poll=0.05):
+    def wait_until(self, condition, what, timeout, poll=POLL):
         """Wait for `condition()` to be true; return its value.
 
         Raises GuestError naming `what` after `timeout` seconds, or at once

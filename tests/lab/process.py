@@ -5,13 +5,14 @@ import datetime
 import itertools
 import os
 import pathlib
+import re
 import shlex
 import shutil
 import subprocess
 import tempfile
 import time
 
-from . import cache, roots
+from . import cache, roots, saved, scan, tally
 from .channel import Channel
 from .machine import Machine
 from .qmp import Qmp
@@ -29,6 +30,9 @@ FIRMWARE = ("usr/share/qemu", "usr/share/seabios")
 # time: touching memory takes two to seven times as long.
 SLOW_STRINGS = "-erms,-fsrm"
 
+# A program that sees to it that QEMU does not stay when we are killed.
+DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL")
+
 _BOOTS = itertools.count(1)
 
 
@@ -39,13 +43,18 @@ class QemuMachine(Machine):
     machine does not power off, the console holds evidence of trouble, or the
     kernel is tainted by more than out-of-tree and unsigned modules.
 
-    A child says in start_guest() how it starts, with start_qemu().
+    A child says in boot() how it boots, and in resume() how it goes on from
+    the state of one that has: with start_qemu() both. state_key() is None for one
+    that has to boot.
     """
+
+    counted_as = "qemu"		# in the tally
 
     def __init__(self, kernel, name, allow=()):
         super().__init__(kernel, name, allow)
         self.process = self.monitor = self.sockets = None
         self.started = None		# time.monotonic() when QEMU did
+        self.resumed = False		# from a saved state
         self.boot_seconds = None	# from then to the first command
         self.files = []
 
@@ -69,13 +78,15 @@ class QemuMachine(Machine):
         """Start the QEMU of a root and connect to its agent and monitor."""
         for place in FIRMWARE:
             arguments = ["-L", root / place, *arguments]
-        command = roots.command(
+        if self.resumed:
+            arguments = [*arguments, "-incoming", "defer"]
+        command = [*DIES_WITH_US, *roots.command(
             root, "usr/bin/qemu-system-x86_64", "-name", self.name,
             "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-chardev", f"file,id=console,path={self.logs}/console.log",
             "-serial", "chardev:console",
             *self.serial("agent", "agent.log"), "-serial", "chardev:agent",
-            "-qmp", f"unix:{self.sockets}/qmp,server=on,wait=off", *arguments)
+            "-qmp", f"unix:{self.sockets}/qmp,server=on,wait=off", *arguments)]
         qemu_log = open(self.logs / "qemu.log", "wb")
         qmp_log = open(self.logs / "qmp.log", "w", encoding="utf-8")
         self.files += [qemu_log, qmp_log]
@@ -109,9 +120,49 @@ class QemuMachine(Machine):
         return self.wait_until(attempt, "QEMU to make its sockets",
                                SOCKETS_TIMEOUT)
 
-    def start_guest(self):
-        """Start QEMU; wait for the agent."""
+    def boot(self):
+        """Start QEMU; wait until the machine takes commands."""
         raise NotImplementedError
+
+    def resume(self):
+        """Start QEMU with arguments for a state that is to come."""
+        raise NotImplementedError
+
+    def state_key(self):
+        """Return (image, key) of the state to start from, or None to boot."""
+        return None
+
+    def start_guest(self):
+        """Boot; or start from the state of a machine like this that has.
+
+        The first one of its kind boots, and leaves its state to the others.
+        """
+        state = self.state_key()
+        if state is None:
+            self._boot_counted()
+            return
+
+        def make(place):
+            self._boot_counted()
+            self.check_console()
+            self.check_taint(self.tainted())
+            saved.save(self, place)
+
+        image, key = state
+        place = cache.entry(key[:cache.KEY_LENGTH], key, make,
+                            saved.place(image), quiet=True,
+                            label=f"the state of a machine like {self.name}")
+        if self.process is None:
+            self.resumed = True
+            self.resume()
+            saved.load(self, place)
+            self.run("true")
+            self.boot_seconds = time.monotonic() - self.started
+            tally.count("resumed")
+
+    def _boot_counted(self):
+        tally.count(self.counted_as)
+        self.boot()
 
     def __enter__(self):
         try:
@@ -127,11 +178,13 @@ class QemuMachine(Machine):
             self.kill()
             return
         try:
-            if self.process.poll() is None:
+            self.check_console()
+            if not self.ending:
                 tainted = self.tainted()
                 self.poweroff()
                 self.check_taint(tainted)
-            self.check_console()
+                self.check_console()
+            self.check_qemu_log()
         finally:
             self.kill()
 
@@ -141,6 +194,15 @@ class QemuMachine(Machine):
         qemu = (self.logs / "qemu.log").read_text(errors="replace")
         said = "\n".join(qemu.splitlines()[1:])[-1000:]
         return f"QEMU said: {said}\n" if said else ""
+
+    def check_qemu_log(self):
+        """Raise GuestError when QEMU itself had something to complain about."""
+        text = (self.logs / "qemu.log").read_text(errors="replace")
+        lines = [line for line in text.splitlines()[1:]
+                 if not scan.QEMU_BENIGN.search(line) and
+                 not any(re.search(pattern, line) for pattern in self.allow)]
+        if lines:
+            self._fail("QEMU complained:\n  " + "\n  ".join(lines[:20]))
 
     def _settle(self):
         # QEMU is ending: its status says more than a socket does.

@@ -14,7 +14,7 @@ import pathlib
 import re
 import time
 
-from . import LabError, image, kernels, roots, say, scan
+from . import LabError, cache, image, kernels, roots, saved, say, scan, tally
 from .machine import GuestError
 from .process import SLOW_STRINGS, QemuMachine
 from .sampler import PERIOD, Sampler
@@ -29,6 +29,18 @@ SLEEP_DELAY = 3
 COMMAND_LINE = ("console=ttyS0 rdinit=/init ignore_loglevel panic=-1 "
                 "no_timer_check")
 
+# What an emulated guest has no use for and pays for with each instruction or at
+# boot: mitigations, tests of ciphers, and a clock behind a device, which 6.1 turns
+# to when it finds that emulated processors are slow to agree on their counters.
+QUICK_LINE = "mitigations=off cryptomgr.notests tsc=reliable"
+
+# Of translated code, MiB: QEMU's own choice depends on the machine.
+TB_SIZE = 256
+
+# Between two looks whether a device has been plugged in, seconds.
+PLUG_POLL = 0.1
+PLUG_TIMEOUT = 120
+
 
 def accelerator():
     """Return QEMU's -accel argument for this machine.
@@ -41,7 +53,7 @@ def accelerator():
     if flags and {"vmx", "svm"} & set(flags[1].split()) and \
             os.access("/dev/kvm", os.R_OK | os.W_OK):
         return "kvm"
-    return "tcg,thread=multi"
+    return f"tcg,thread=multi,tb-size={TB_SIZE}"
 
 
 def _properties(balloon):
@@ -78,12 +90,19 @@ class Vm(QemuMachine):
                   time, and an idle guest's time leaps to its next timer;
                   without KVM, and with one processor only
     wait          wait for the boot; False with extra=["-incoming", ...]
+    plain         the kernel command line is what a user's would be, nothing
+                  on it to make emulation quicker
+    fresh         boot, and do not start from the state of a guest that has
+
+    A guest with nothing special about it does start from such a state: see
+    state_key().
     """
 
     def __init__(self, kernel, name, *, mem_mib=2048, cpus=2, qemu_of=None,
                  balloon=True, cmdline="", extra=(), share_memory=False,
                  allow=(), machine="pc", pvh=True,
-                 vmlinux=None, icount=None, wait=True):
+                 vmlinux=None, icount=None, wait=True, plain=False,
+                 fresh=False):
         super().__init__(kernel, name, allow)
         self.mem_mib = mem_mib
         self.cpus = cpus
@@ -97,6 +116,8 @@ class Vm(QemuMachine):
         self.vmlinux = vmlinux
         self.icount = icount
         self.wait = wait
+        self.plain = plain
+        self.fresh = fresh
         self.sampler = None
 
     # Starting
@@ -121,7 +142,7 @@ class Vm(QemuMachine):
         speed = ["-accel", accelerator()]
         processor = "max" if accelerator() == "kvm" else f"max,{SLOW_STRINGS}"
         if self.icount is not None:
-            speed = ["-accel", "tcg,thread=single",
+            speed = ["-accel", f"tcg,thread=single,tb-size={TB_SIZE}",
                      "-icount", f"shift={self.icount},sleep=off"]
         sleep = "ICH9-LPC" if self.machine == "q35" else "PIIX4_PM"
         return [
@@ -131,37 +152,62 @@ class Vm(QemuMachine):
             "-kernel", self.vmlinux or (
                 which.vmlinux if self.pvh else which.vmlinuz),
             "-initrd", guest.path,
-            "-append", f"{COMMAND_LINE} {self.cmdline}".strip(),
+            "-append", " ".join(word for word in (
+                COMMAND_LINE, "" if self.plain else QUICK_LINE, self.cmdline)
+                if word),
             *devices, *self.extra]
 
-    def _boot(self):
-        guest = image.image()
-        root = roots.root_for(self.qemu_of)
+    def resume(self):
+        """Start QEMU with what the guest was booted with."""
         self.make_folders()
-        self.start_qemu(root, self._arguments(guest))
+        self.start_qemu(roots.root_for(self.qemu_of),
+                        self._arguments(image.image()))
         self.sampler = Sampler(self.process.pid, PERIOD)
+
+    def _boot_once(self):
+        self.resume()
         if self.wait:
             self.wait_ready()
             self.boot_seconds = time.monotonic() - self.started
 
-    def start_guest(self):
+    def state_key(self):
+        """Return (image, key), or None to boot: see QemuMachine.
+
+        What a test says on the command line, or adds to QEMU's, is what it is
+        about: it boots with that.
+        """
+        if self.fresh or not self.wait or self.cmdline or self.extra or \
+                self.vmlinux or not self.pvh or self.machine != "pc" or \
+                isinstance(self.share_memory, str) or \
+                not isinstance(self.balloon, bool):
+            return None
+        guest = image.image()
+        root = roots.root_for(self.qemu_of)
+        which = kernels.kernel(self.kernel)
+        return guest, saved.key(
+            guest.sha256, which.version, kernels.stamp(self.kernel),
+            (root.parent / cache.STAMP).read_text(encoding="utf-8"),
+            self._arguments(guest))
+
+    def boot(self):
         """Start QEMU and wait for the guest's agent, unless wait=False.
 
         A guest that the emulator tripped over, or left hanging, before there
         was anything of ours in it is booted once more; the logs of both are
-        kept.
+        kept, and it is counted.
         """
         try:
-            self._boot()
+            self._boot_once()
         except GuestError:
             if self.vmlinux or accelerator() == "kvm" or \
                     not self._emulator_erred():
                 raise
             say(f"{self.name}: the emulator failed before there was anything "
                 f"of ours, booting again; logs: {self.logs}")
+            tally.count("again")
             self.kill()
             self.forget()
-            self._boot()
+            self._boot_once()
 
     def _emulator_erred(self):
         text = self.console()
@@ -170,6 +216,22 @@ class Vm(QemuMachine):
             hangs and scan.never_began(text))
 
     # The host's side
+
+    def plug(self, chardev, device):
+        """Plug in a virtio device whose chardev is a socket to connect to.
+
+        `chardev` is (id, path of the socket), `device` a dict with driver and
+        id. Returns once the guest's virtio bus has it.
+        """
+        ident, path = chardev
+        self.qmp("chardev-add", {"id": ident, "backend": {
+            "type": "socket", "data": {"server": False, "addr": {
+                "type": "unix", "data": {"path": str(path)}}}}})
+        there = self.run("ls /sys/bus/virtio/devices").out
+        self.qmp("device_add", device)
+        self.wait_until(
+            lambda: self.run("ls /sys/bus/virtio/devices").out != there,
+            f"the guest to find {device['id']}", PLUG_TIMEOUT, PLUG_POLL)
 
     def suspend(self, timeout=60):
         """Put the guest to sleep (S3), wake it, wait until it is back.

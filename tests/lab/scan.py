@@ -36,6 +36,9 @@ _EVIDENCE = re.compile("|".join((
     r"lab: domain \d+ crashed",
 )))
 
+# What QEMU itself writes and is no complaint: traces that benchmarks ask for.
+QEMU_BENIGN = re.compile(r"^ram_block_discard_(shared_)?range |^\s*$")
+
 # Told at boot about the machine, not about us.  The oops-like ones among the
 # mitigation notices all have the mitigation's name in front.
 _BENIGN = re.compile(

@@ -179,13 +179,28 @@ class Daemon:
         is when QEMU first hands over the memory."""
         return self.look()["backed"]
 
-    def qemu_args(self, vq_size=128, id="balloon0"):
-        """The chardev and the device. vq_size: descriptors in each queue."""
-        return ["-chardev", f"socket,id={id}-chr,path={self.socket_path}",
-                "-device", f"vhost-user-test-device-pci,id={id},"
-                f"virtio-id={VIRTIO_ID_BALLOON},num_vqs={MAX_QUEUES},"
-                f"vq_size={vq_size},config_size={CONFIG_SIZE},"
-                f"chardev={id}-chr"]
+    def device(self, vq_size=128, id="balloon0"):
+        """The device of QEMU, as QMP wants it.
+
+        vq_size: descriptors in each queue; its chardev is called {id}-chr.
+        """
+        return {"driver": "vhost-user-test-device-pci", "id": id,
+                "virtio-id": VIRTIO_ID_BALLOON, "num_vqs": MAX_QUEUES,
+                "vq_size": vq_size, "config_size": CONFIG_SIZE,
+                "chardev": f"{id}-chr"}
+
+    def qemu_args(self, **how):
+        """The chardev and the device() as QEMU's arguments."""
+        device = self.device(**how)
+        return ["-chardev", f"socket,id={device['chardev']},"
+                f"path={self.socket_path}", "-device", ",".join(
+                    f"{key}={value}" if key != "driver" else value
+                    for key, value in device.items())]
+
+    def plug_into(self, vm, **how):
+        """Plug the device() into a guest that runs."""
+        device = self.device(**how)
+        vm.plug((device["chardev"], self.socket_path), device)
 
 
 class Hintd(Daemon):

@@ -17,9 +17,9 @@ import pathlib
 import re
 import time
 
-from . import LabError, dom0, hypervisors, roots
+from . import LabError, cache, dom0, hypervisors, image, roots, saved
 from . import kernels as lab_kernels
-from .domain import CONFIG, GONE, HVM, PV_LINE, Domain
+from .domain import CONFIG, GONE, HVM, PV_LINE, QUICK_LINE, Domain
 from .domain import COMMAND_LINE as DOMAIN_LINE
 from .process import SLOW_STRINGS, QemuMachine
 
@@ -31,6 +31,13 @@ DOM0_LINE = f"console=hvc0 rdinit=/init ignore_loglevel panic=-1 {PV_LINE}"
 # xsave a process of a PVH guest dies as a signal handler returns (kernel 6.12)
 # and as the guest is restored (Xen 4.17).
 CPU = f"max,-smap,-smep,-rdtscp,-xsave,{SLOW_STRINGS}"
+
+# What is paid for with each trap, and is no use here.
+QUICK_XEN = "spec-ctrl=no"
+QUICK_DOM0 = "mitigations=off cryptomgr.notests"
+
+# Of translated code, MiB: there are two kernels and a hypervisor.
+TB_SIZE = 512
 
 # Seconds.
 START_TIMEOUT = 60
@@ -82,18 +89,21 @@ class Xen(QemuMachine):
     extra         more QEMU arguments
     hvm           domains may be "hvm", too: domain 0 has the device model then,
                   and takes longer to boot
+    plain         nothing on command lines to make emulation quicker
+    fresh         boot, and do not start from the state of one that has
 
     Leaving the context without an exception ends all domains first; what is
     wrong with one of them fails (GuestError) as it does for the machine.
     """
 
     kind = "Xen machine"
+    counted_as = "xen"
 
     def __init__(self, version, name, *, dom0_kernel=None,
                  kernels=None, own_kernels=None, mem_mib=3072, dom0_mib=1024,
                  cpus=2,
                  dom0_cpus=1, cmdline_xen="", cmdline_dom0="", allow=(),
-                 extra=(), hvm=False):
+                 extra=(), hvm=False, plain=False, fresh=False):
         dom0_kernel = dom0_kernel or hypervisors.hypervisor(version).kernel
         super().__init__(dom0_kernel, name, allow)
         self.version = version
@@ -107,6 +117,8 @@ class Xen(QemuMachine):
         self.cmdline_dom0 = cmdline_dom0
         self.extra = list(extra)
         self.hvm = hvm
+        self.plain = plain
+        self.fresh = fresh
         self.domains = []
         self.names = set()	# of all domains there were
         self.ports = []		# that no domain has
@@ -118,33 +130,59 @@ class Xen(QemuMachine):
         which = hypervisors.hypervisor(self.version)
         kernel = lab_kernels.kernel(self.kernel)
         initrd = pathlib.Path(self.sockets, "initrd")
-        dom0.write(initrd, self.version, self.kernel, {
-            **{series: lab_kernels.kernel(series).vmlinux
-               for series in self.guest_kernels}, **self.own_kernels},
-            self.guest_kernels if self.hvm else ())
+        dom0.write(initrd, self.version, self.kernel, self._kernels(),
+                   self.guest_kernels if self.hvm else ())
         memory = f"{self.dom0_mib}M"
         xen_line = (f"{XEN_LINE} dom0_mem={memory},max:{memory} "
-                    f"dom0_max_vcpus={self.dom0_cpus} {self.cmdline_xen}")
-        dom0_line = f"{DOM0_LINE} {self.cmdline_dom0}"
+                    f"dom0_max_vcpus={self.dom0_cpus} "
+                    f"{'' if self.plain else QUICK_XEN} {self.cmdline_xen}")
+        dom0_line = (f"{DOM0_LINE} {'' if self.plain else QUICK_DOM0} "
+                     f"{self.cmdline_dom0}")
         ports = ["-device", "virtio-serial-pci"]
         for port in self.ports:
             ports += self.serial(port.ident, port.log)
             ports += ["-device", f"virtserialport,chardev={port.ident}"]
         # In -initrd, a comma ends a module.
-        return ["-machine", "pc,usb=off", "-accel", "tcg,thread=multi",
+        return ["-machine", "pc,usb=off", "-accel",
+                f"tcg,thread=multi,tb-size={TB_SIZE}",
                 "-cpu", CPU, "-smp", str(self.cpus), "-m", f"{self.mem_mib}M",
                 "-kernel", which.xen, "-append", xen_line.strip(),
                 "-initrd", f"{kernel.vmlinux} "
                 f"{dom0_line.strip().replace(',', ',,')},{initrd}",
                 *ports, *self.extra]
 
-    def start_guest(self):
-        """Start QEMU, wait for domain 0 and get it ready for guests."""
+    def _kernels(self):
+        """Return the kernels that domains can boot: {name: ELF file}."""
+        return {**{series: lab_kernels.kernel(series).vmlinux
+                   for series in self.guest_kernels}, **self.own_kernels}
+
+    def state_key(self):
+        """Return (image, key), or None to boot: see QemuMachine."""
+        if self.fresh or self.cmdline_xen or self.cmdline_dom0 or self.extra or \
+                self.own_kernels:
+            return None
+        which = hypervisors.hypervisor(self.version)
+        guest = image.image()
+        stamps = [lab_kernels.stamp(series)
+                  for series in (self.kernel, *self.guest_kernels)]
+        return guest, saved.key(
+            dom0.archive(self.version, self.kernel, guest).parent.name, stamps,
+            (which.place / cache.STAMP).read_text(encoding="utf-8"),
+            self.version, self.guest_kernels, self.mem_mib, self.dom0_mib,
+            self.cpus, self.dom0_cpus, self.hvm, self.plain, CPU, TB_SIZE,
+            XEN_LINE, DOM0_LINE, QUICK_XEN, QUICK_DOM0)
+
+    def resume(self):
+        """Start QEMU with what the machine was booted with."""
         self.make_folders()
         self.ports = [Port(f"guest{number}", f"/dev/vport0p{number}",
                            self.logs) for number in range(1, PORTS + 1)]
         self.start_qemu(roots.root_for(hypervisors.hypervisor(
             self.version).kernel), self._arguments())
+
+    def boot(self):
+        """Start QEMU, wait for domain 0 and get it ready for guests."""
+        self.resume()
         self.wait_ready()
         self.run(f"/{dom0.PLACE}/start.sh", START_TIMEOUT)
         self.boot_seconds = time.monotonic() - self.started
@@ -179,6 +217,7 @@ class Xen(QemuMachine):
             "maxmem": maxmem_mib or mem_mib, "vcpus": vcpus,
             "kernel": dom0.kernel_path(kernel, kind), "ramdisk": dom0.IMAGE,
             "cmdline": " ".join([DOMAIN_LINE] + [PV_LINE] * (kind == "pv") +
+                                [QUICK_LINE] * (not self.plain) +
                                 [cmdline]).strip(),
             **CONFIG, **(HVM if kind == "hvm" else {}), **(config or {})}
         guest = Domain(self, kernel, self.ports.pop(0), settings,
