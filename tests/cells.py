@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import fnmatch
 import functools
+import itertools
 from collections.abc import Callable
 
 from lab import hypervisors, suites
@@ -207,6 +208,47 @@ def select(patterns=None, kernels=suites.KERNELS):
         raise ValueError(f"no cell {' '.join(patterns)} has a kernel of "
                          f"{', '.join(kernels)}")
     return [cell for cell in found if cell in wanted]
+
+
+# What a cell costs, roughly, beside one on QEMU.
+COST = {"hintd": 2, "pvh": 3, "pv": 3, "dom0": 3}
+
+
+def pairs(cell):
+    """Return the pairs of values that are met in a cell."""
+    values = {"host": cell.place.host, "xen": cell.place.xen,
+              "choice": cell.choice, "kernel": cell.series,
+              "built in": cell.built_in,
+              "wire": cell.place.wire or (
+                  "sg" if cell.place.backend == "virtio" else None)}
+    there = [one for one in values.items() if one[1] is not None]
+    return set(itertools.combinations(there, 2))
+
+
+def covering(chosen, turn=0):
+    """Return some of the cells, such that each pair of values in them is met.
+
+    The one is taken next that has most pairs that were not met, for its cost;
+    which of equal ones depends on `turn`. In the end those go, dear ones first,
+    that others have made superfluous. It need not be the smallest choice.
+    """
+    def cost(cell):
+        return COST.get(cell.place.host, 1)
+
+    wanted = set().union(*map(pairs, chosen))
+    turn %= max(len(chosen), 1)
+    left, taken = chosen[turn:] + chosen[:turn], []
+    while wanted:
+        best = max(left, key=lambda cell: len(pairs(cell) & wanted) /
+                   cost(cell))
+        left.remove(best)
+        taken.append(best)
+        wanted -= pairs(best)
+    for cell in sorted(taken, key=cost, reverse=True):
+        met = set().union(*(pairs(one) for one in taken if one is not cell))
+        if pairs(cell) <= met:
+            taken.remove(cell)
+    return [cell for cell in chosen if cell in taken]
 
 
 def listing(chosen):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""pytest's side of the lab: kernels as parameters, one line as the verdict."""
+"""pytest's side of the lab: kernels as parameters, and an end for every guest."""
 
 import contextlib
 import os
@@ -11,10 +11,11 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from lab import hypervisors, suites	# noqa: E402
+from lab import LabError, hypervisors, suites	# noqa: E402
 from lab import image as lab_image	# noqa: E402
+from lab import kernels as lab_kernels	# noqa: E402
 
-pytest_plugins = ["matrix_report"]
+pytest_plugins = ["tiers", "verdict", "matrix_report"]
 
 
 def pytest_addoption(parser):
@@ -92,8 +93,13 @@ def pytest_report_header(config):
     """Say which kernels are left out: nothing is restricted in silence."""
     wanted = config.getoption("--kernel") or suites.KERNELS
     left_out = [one for one in suites.KERNELS if one not in wanted]
-    return "lab: kernels " + ", ".join(wanted) + (
-        f"; NOT run, by --kernel: {', '.join(left_out)}" if left_out else "")
+    lines = ["lab: kernels " + ", ".join(wanted) + (
+        f"; NOT run, by --kernel: {', '.join(left_out)}" if left_out else "")]
+    for series in wanted:
+        with contextlib.suppress(LabError):
+            moved = lab_kernels.kernel(series).moved
+            lines += [f"lab: {moved}"] if moved else []
+    return lines
 
 
 @pytest.fixture(scope="session")
@@ -115,22 +121,3 @@ def pytest_sessionfinish(session, exitstatus):
         for pid in getattr(session.config, "lab_workers", {}).values():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_unconfigure(config):
-    """Print the verdict: the last line, alone on it."""
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None or config.option.collectonly:
-        return
-    count = {name: len(reporter.stats.get(name, ())) for name in
-             ("passed", "failed", "error", "skipped", "xfailed", "xpassed")}
-    failed = count["failed"] + count["error"]
-    if getattr(config, "lab_cut_short", False):
-        # What did not get to run has not passed.
-        failed = max(failed, 1)
-    line = f"{count['passed'] + count['xpassed']} passed, {failed} failed"
-    skipped = count["skipped"] + count["xfailed"]
-    if skipped:
-        line += f", {skipped} skipped"
-    print(line, flush=True)

@@ -43,9 +43,13 @@ def pytest_addoption(parser):
 
 
 def _selected(config):
+    patterns = config.getoption("--cell")
     try:
-        return cells.select(config.getoption("--cell"),
-                            config.getoption("--kernel") or suites.KERNELS)
+        found = cells.select(patterns,
+                             config.getoption("--kernel") or suites.KERNELS)
+        if patterns or config.option.tier != "check":
+            return found
+        return cells.covering(found, config.option.rotate)
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
 

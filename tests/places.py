@@ -142,7 +142,7 @@ class Qemu(Host):
 
     def outside(self):
         """Return what the host gives to the guest, as its judges see it."""
-        return [self.vm.rss()]
+        return [self.vm.resident()]
 
     def use_and_free(self):
         job = guest.hold(self.vm, HELD_MIB)
@@ -180,7 +180,7 @@ class Hintd(Qemu):
         self.counted = None
 
     def outside(self):
-        return [self.hintd.guest_bytes(), self.vm.rss()]
+        return [self.hintd.guest_bytes(), self.vm.resident()]
 
     def start(self):
         super().start()

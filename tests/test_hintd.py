@@ -28,13 +28,13 @@ def running(vm):
 def gives_back(vm, hintd):
     """What a process frees leaves the host."""
     job = guest.hold(vm, HELD_MIB)
-    backed, resident = hintd.guest_bytes(), vm.rss()
+    backed, resident = hintd.guest_bytes(), vm.resident()
     assert backed > HELD_MIB * MIB
     start = hintd.snapshot()
     guest.free_held(vm, job)
     wanted = SHARE * HELD_MIB * MIB
     vm.wait_until(lambda: hintd.guest_bytes() <= backed - wanted and
-                  vm.rss() <= resident - wanted,
+                  vm.resident() <= resident - wanted,
                   f"{SHARE:.0%} of {HELD_MIB} MiB to leave the host",
                   guest.SOON)
     guest.end_held(vm, job)

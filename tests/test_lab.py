@@ -1,14 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0
 """The lab itself: what it notices, what it keeps, and one boot per kernel."""
 
+import os
+import pathlib
+import signal
 import stat
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 
 from guest import CPUS_THAT_SLEEP
 from lab import LabError, build, cache, channel, image as lab_image, kernels
-from lab import qmp, scan, suites
+from lab import qemu as lab_qemu
+from lab import qmp, saved, scan, suites, tally
 from lab.channel import CommandError
 from lab.qemu import GuestError, Vm
 
@@ -245,7 +252,12 @@ def test_boot(kernel, image):
         assert vm.qmp("query-status")["status"] == "running"
         with pytest.raises(qmp.QmpError):
             vm.qmp("qom-get", path="/nonsense", property="x")
-        assert vm.rss() > 64 << 20 and len(vm.samples) > 1
+        resident = vm.resident()
+        assert 64 << 20 < resident < vm.mem_mib << 20
+        vm.sample()
+        vm.run("/opt/aeration/memwork burst 512")
+        assert vm.resident() > resident + (400 << 20)
+        vm.wait_until(lambda: len(vm.samples) > 1, "two samples", 60)
         vm.run("test -e /sys/bus/virtio/devices/virtio0")
         assert "virtio_balloon" not in vm.run("lsmod").out
 
@@ -318,7 +330,15 @@ def test_what_never_began(text, began):
     assert scan.never_began(text) != began
 
 
-def test_a_boot_that_hangs():
+@pytest.fixture
+def emulated(monkeypatch):
+    """Have the lab believe that it has no KVM, and forget boots made to fail."""
+    monkeypatch.setattr(lab_qemu, "accelerator", lambda: "tcg,thread=multi")
+    yield
+    tally.uncount("again")
+
+
+def test_a_boot_that_hangs(emulated):
     """It is booted again, once, if nothing of the image has run."""
     class Twice(Vm):
         """A guest that hangs so many times."""
@@ -326,19 +346,21 @@ def test_a_boot_that_hangs():
 
         def _arguments(self, guest):
             self.extra = ["-S"] if self.hangs > 0 else []
-            self.boot_timeout = 2 if self.hangs > 0 else Vm.boot_timeout
+            self.silence = 1 if self.hangs > 0 else Vm.silence
             self.hangs -= 1
             return super()._arguments(guest)
 
-    with Twice("6.1", "lab-hangs") as vm:
+    tally.uncount("again")
+    with Twice("6.1", "lab-hangs", fresh=True) as vm:
         assert vm.run("echo back").out == "back\n"
+    assert tally.counted("again") == 1
     Twice.hangs = 2
-    with pytest.raises(GuestError, match="booting to the command agent"):
-        with Twice("6.1", "lab-hangs-twice"):
+    with pytest.raises(GuestError, match="said nothing for 1 s and has run"):
+        with Twice("6.1", "lab-hangs-twice", fresh=True):
             pass
 
 
-def test_a_boot_that_the_emulator_tripped_over(monkeypatch):
+def test_a_boot_that_the_emulator_tripped_over(emulated, monkeypatch):
     """It is booted again, once; any other that ends early has failed."""
     class Twice(Vm):
         """A guest that panics at boot so many times."""
@@ -350,15 +372,15 @@ def test_a_boot_that_the_emulator_tripped_over(monkeypatch):
             return super()._arguments(guest)
 
     with pytest.raises(GuestError, match="panicked"):
-        with Twice("6.1", "lab-ends-early"):
+        with Twice("6.1", "lab-ends-early", fresh=True):
             pass
     monkeypatch.setattr(scan, "emulator_tripped",
                         lambda text: "Kernel panic" in text)
-    with Twice("6.1", "lab-tripped") as vm:
+    with Twice("6.1", "lab-tripped", fresh=True) as vm:
         assert vm.run("echo back").out == "back\n"
     Twice.panics = 2
     with pytest.raises(GuestError, match="panicked"):
-        with Twice("6.1", "lab-tripped-twice"):
+        with Twice("6.1", "lab-tripped-twice", fresh=True):
             pass
 
 
@@ -380,3 +402,80 @@ def test_qemu_that_ends_is_noticed(kernel):
     with pytest.raises(GuestError, match="QEMU ended"):
         with Vm(kernel, "lab-reboot") as vm:
             vm.run("reboot -f", timeout=3600)
+    # In the end, too, when nobody waits for anything any more.
+    with pytest.raises(GuestError, match="QEMU ended, status 0"):
+        with Vm(kernel, "lab-ends") as vm:
+            vm.run("(sleep 0.2; reboot -f) &")
+            vm.process.wait(60)
+    with pytest.raises(GuestError, match="QEMU ended, status -11"):
+        with Vm(kernel, "lab-crashes") as vm:
+            vm.process.send_signal(signal.SIGSEGV)
+            vm.process.wait(60)
+
+
+def test_qemus_own_complaints_fail():
+    """What QEMU writes to its log is evidence, too."""
+    with pytest.raises(GuestError, match="QEMU complained:\n.*made up"):
+        with Vm("6.1", "lab-qemu-log") as vm:
+            with open(vm.logs / "qemu.log", "a", encoding="utf-8") as log:
+                log.write("qemu-system-x86_64: made up by the lab\n")
+
+
+def test_qemu_dies_with_its_harness(tmp_path):
+    """A harness that is killed leaves no QEMU."""
+    script = tmp_path / "harness.py"
+    script.write_text(
+        "import time\nfrom lab.qemu import Vm\n"
+        "with Vm('6.1', 'lab-killed') as vm:\n"
+        "    print(vm.pid, flush=True)\n    time.sleep(600)\n",
+        encoding="utf-8")
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE,
+                          text=True, env={**os.environ, "PYTHONPATH": str(
+                              cache.REPO / "tests")}) as harness:
+        pid = int(harness.stdout.readline())
+        assert pathlib.Path(f"/proc/{pid}").exists()
+        harness.kill()
+    for _ in range(600):
+        # What nobody has waited for yet is a zombie, and has ended.
+        try:
+            state = pathlib.Path(f"/proc/{pid}/stat").read_text(
+                encoding="ascii").rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return
+        if state == "Z":
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"QEMU {pid} is still there")
+
+
+def test_saved_states(tmp_path, monkeypatch):
+    """One boots and the others start from it; what is broken is a sentence."""
+    monkeypatch.setattr(saved, "STATES", tmp_path)
+    with Vm("6.1", "lab-saves", mem_mib=1024) as vm:
+        assert not vm.resumed
+        booted = float(vm.read("/proc/uptime").split()[0])
+        vm.run("echo changed > /tmp/file")
+    with Vm("6.1", "lab-resumes", mem_mib=1024) as vm:
+        assert vm.resumed
+        assert vm.run("cat /tmp/file", check=False).rc
+        # It is the same boot, and time has not leapt.
+        assert booted / 2 < float(vm.read("/proc/uptime").split()[0]) < \
+            booted + 60
+    state, = tmp_path.glob("*/*/state")
+    state.write_bytes(state.read_bytes()[:state.stat().st_size // 2])
+    with pytest.raises(LabError, match="loading its state failed"):
+        with Vm("6.1", "lab-broken", mem_mib=1024):
+            pass
+    with Vm("6.1", "lab-boots", mem_mib=1024) as vm:
+        # A state that could not be loaded is not kept.
+        assert not vm.resumed
+
+
+def test_a_state_without_space():
+    """A file system that is full is said, and nothing half made is used."""
+    with Vm("6.1", "lab-full", allow=["No space left", "failed to save",
+                                      "Unable to write"]) as vm:
+        with pytest.raises(LabError, match="saving its state failed.*MiB are"):
+            saved.save(vm, pathlib.Path("/dev/full"), name="")
+        vm.kill()
+

@@ -43,6 +43,25 @@ def test_choosing_cells():
         cells.select(["qemu-auto-6.1"], ["7.3"])
 
 
+def test_covering():
+    """Whatever the turn, a part of the cells meets each pair that all meet."""
+    chosen = list(cells.cells())
+    wanted = set().union(*map(cells.pairs, chosen))
+    different = set()
+    for turn in range(len(chosen)):
+        taken = cells.covering(chosen, turn)
+        assert set().union(*map(cells.pairs, taken)) == wanted
+        assert len(taken) < len(chosen) * 3 / 4
+        for cell in taken:
+            rest = [one for one in taken if one is not cell]
+            assert set().union(*map(cells.pairs, rest)) != wanted, cell.name
+        different.add(tuple(taken))
+    assert len(different) > 1
+    few = cells.select(["qemu-*"], ["6.12"])
+    assert cells.covering(few, 5) == few
+    assert cells.covering([]) == []
+
+
 def report(name, when, seconds, failure=None, **properties):
     """A phase of a cell as pytest reports it."""
     return types.SimpleNamespace(

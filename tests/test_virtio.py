@@ -96,9 +96,9 @@ def test_queue_numbers(image, properties):
     with Vm("6.1", "queues", balloon=properties, extra=extra) as vm:
         vm.run("modprobe aeration_virtio")
         job = guest.hold(vm, 1024)
-        before = vm.rss()
+        before = vm.resident()
         guest.free_held(vm, job)
-        vm.wait_until(lambda: vm.rss() < before - guest.SHARE * 1024 * MIB,
+        vm.wait_until(lambda: vm.resident() < before - guest.SHARE * 1024 * MIB,
                       "memory to leave the host", guest.SOON)
         guest.end_held(vm, job)
         guest.unload(vm)

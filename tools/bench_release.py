@@ -66,7 +66,7 @@ def free_together(vms):
         held = list(pool.map(lambda vm: demo_qemu.touch(vm, FREED_MIB), vms))
         bench_qemu.settle(*vms)
         start = time.monotonic()
-        before = [vm.rss() for vm in vms]
+        before = [vm.resident() for vm in vms]
         limits = [rss - demo_qemu.SHARE * FREED_MIB * MIB for rss in before]
         list(pool.map(lambda one: one[0].run(f"kill -USR1 {one[1][1]}",
                                              timeout=FREE_TIMEOUT),

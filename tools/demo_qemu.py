@@ -215,7 +215,7 @@ def measure(vm, case, mib):
     keep_still(vm)
     say(f"{case.name}: freeing them now")
     start = time.monotonic()
-    before = vm.rss()
+    before = vm.resident()
     vm.run(f"kill -USR1 {pid}")
     seconds = watch(vm, start, before, mib)
     samples = list(vm.samples)
@@ -235,7 +235,7 @@ set terminal pngcairo size 1000,600 font "sans,12"
 set output "{output}"
 set title "{mib} MiB freed at 0 s in a guest of {guest} GiB, kernel {kernel}"
 set xlabel "Time since the memory was freed (s)"
-set ylabel "Memory the host gives to the guest: resident set of QEMU (MiB)"
+set ylabel "Memory the host gives to the guest (MiB)"
 set xrange [{begin}:{end}]
 set yrange [0:*]
 set grid

@@ -33,11 +33,18 @@
 ##       ROUNDS=9               so many rounds of each (default 3; xen: 5)
 ##   make bench-compare OLD=FILE NEW=FILE
 ##                            compare two result files of it
-##   make check               run all tests; the last line is the verdict
+##   make check               run what a change can make fail, each test once, with
+##                            kernels and Xens in turn; the last line is the verdict
 ##       KERNEL="6.1 6.12"      boot these kernels only
 ##       TESTS=tests/test_lab.py  run these only; several, or FILE::TEST, may be
+##       ROTATE=7               take the turns of that number (default: of commits)
 ##       JOBS=1                 tests beside each other (default 3, which keeps two
 ##                            processors busy)
+##   make check-all           run everything, with every kernel and Xen
+##   make check-long          what takes hours: fuzzing, and loads that do not end
+##       MINUTES=60             for so long each part (default 30)
+##       AGAIN=1                from the beginning; else what an earlier one that
+##                            was cut short has not done yet
 ##   make matrix              the part of it that boots one image on every host:
 ##                            a table on the terminal, and in build/results
 ##       LIST=1                 list the cells, and say which are left out and why
@@ -69,7 +76,8 @@ TESTS ?= tests
 PLAIN_ENV := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES \
 	     -u MAKE_TERMOUT -u MAKE_TERMERR -u KDIR -u KVER -u KERNEL -u MIB \
 	     -u TESTS -u JOBS -u HOST -u SECONDS -u PLACE -u ONLY -u ROUNDS \
-	     -u OLD -u NEW -u CELL -u LIST PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=tests
+	     -u OLD -u NEW -u CELL -u LIST -u ROTATE -u MINUTES -u AGAIN \
+	     PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=tests
 PYTHON := $(PLAIN_ENV) /usr/bin/python3
 KERNEL_OPTIONS := $(foreach one,$(KERNEL),--kernel $(one))
 
@@ -146,8 +154,15 @@ PYTEST = $(PYTHON) -m pytest -p no:cacheprovider \
 	  $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadgroup) \
 	  $(KERNEL_OPTIONS)
 
-check: image
-	@cd "$(TOP)" && exec $(PYTEST) -v $(TESTS)
+check: TIER := check
+check-all: TIER := all
+check check-all: image
+	@cd "$(TOP)" && exec $(PYTEST) -v --tier $(TIER) \
+	  $(if $(ROTATE),--rotate "$(ROTATE)") $(TESTS)
+
+check-long: image
+	@cd "$(TOP)" && exec $(PYTEST) -v --tier long \
+	  $(if $(MINUTES),--minutes "$(MINUTES)") $(if $(AGAIN),--again) $(TESTS)
 
 # What CELL and KERNEL name is looked at before anything is built.
 CELL_OPTIONS = $(foreach one,$(CELL),--cell "$(one)")
@@ -156,12 +171,13 @@ CELL_OPTIONS = $(foreach one,$(CELL),--cell "$(one)")
 matrix: JOBS := $(if $(filter-out file,$(origin JOBS)),$(JOBS),$(shell \
 	  awk '/^MemAvailable:/ { print $$2 < 8388608 ? 1 : 2 }' /proc/meminfo))
 matrix: matrix-list $(if $(LIST),,image)
-	@$(if $(LIST),:,cd "$(TOP)" && exec $(PYTEST) -q -rN --cell-lines \
+	@$(if $(LIST),:,cd "$(TOP)" && exec $(PYTEST) -q -rN --tier all --cell-lines \
 	  -o console_output_style=classic $(CELL_OPTIONS) \
 	  tests/test_matrix.py::test_cell)
 
 matrix-list: packages
-	@cd "$(TOP)" && exec $(PYTHON) -m pytest --list-cells $(KERNEL_OPTIONS) \
+	@cd "$(TOP)" && exec $(PYTHON) -m pytest --tier all --list-cells \
+	  $(KERNEL_OPTIONS) \
 	  $(CELL_OPTIONS) tests/test_matrix.py $(if $(LIST),,>/dev/null)
 
 clean:
@@ -176,4 +192,4 @@ clean-cache:
 
 .PHONY: modules modules_install install-tree uninstall-tree hintd \
 	hintd_install pacesim pacing-plot fuzz help packages setup image demo \
-	bench bench-compare check matrix matrix-list clean clean-cache
+	bench bench-compare check check-all check-long matrix matrix-list clean clean-cache

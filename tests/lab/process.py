@@ -16,7 +16,6 @@ from . import cache, roots, saved, scan, tally
 from .channel import Channel
 from .machine import Machine
 from .qmp import Qmp
-from .sampler import rss
 
 # Seconds.
 POWEROFF_TIMEOUT = 60
@@ -241,10 +240,6 @@ class QemuMachine(Machine):
     def pid(self):
         """The process id of QEMU."""
         return self.process.pid
-
-    def rss(self):
-        """Return the bytes of host memory that QEMU has."""
-        return rss(self.pid)
 
     # Ending
 

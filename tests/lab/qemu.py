@@ -3,10 +3,10 @@
 
 	with Vm("6.1", "my-test") as vm:
 		vm.run("modprobe aeration_virtio")
-		vm.wait_until(lambda: vm.rss() < limit, "memory back", 10)
+		vm.wait_until(lambda: vm.resident() < limit, "memory back", 10)
 
 QEMU is the one of the kernel's own suite, run from its root as an ordinary
-process of ours, so its resident set is what the host gives to the guest.
+process of ours, so what it has of the guest's memory is what the host gives.
 """
 
 import os
@@ -17,7 +17,7 @@ import time
 from . import LabError, cache, image, kernels, roots, saved, say, scan, tally
 from .machine import GuestError
 from .process import SLOW_STRINGS, QemuMachine
-from .sampler import PERIOD, Sampler
+from .sampler import PERIOD, Sampler, resident, size
 
 __all__ = ["GuestError", "Vm", "accelerator"]
 
@@ -36,6 +36,10 @@ QUICK_LINE = "mitigations=off cryptomgr.notests tsc=reliable"
 
 # Of translated code, MiB: QEMU's own choice depends on the machine.
 TB_SIZE = 256
+
+# A kernel that says nothing for so long, and has run nothing of the image yet, hangs:
+# seconds. On a busy host it is silent for ten.
+SILENCE = 45
 
 # Between two looks whether a device has been plugged in, seconds.
 PLUG_POLL = 0.1
@@ -98,6 +102,8 @@ class Vm(QemuMachine):
     state_key().
     """
 
+    silence = SILENCE
+
     def __init__(self, kernel, name, *, mem_mib=2048, cpus=2, qemu_of=None,
                  balloon=True, cmdline="", extra=(), share_memory=False,
                  allow=(), machine="pc", pvh=True,
@@ -119,6 +125,8 @@ class Vm(QemuMachine):
         self.plain = plain
         self.fresh = fresh
         self.sampler = None
+        self.memory_at = None
+        self.heard = None	# while it boots: (when, bytes of console)
 
     # Starting
 
@@ -162,21 +170,35 @@ class Vm(QemuMachine):
         self.make_folders()
         self.start_qemu(roots.root_for(self.qemu_of),
                         self._arguments(image.image()))
-        self.sampler = Sampler(self.process.pid, PERIOD)
 
     def _boot_once(self):
         self.resume()
         if self.wait:
+            self.heard = time.monotonic(), 0
             self.wait_ready()
+            self.heard = None
             self.boot_seconds = time.monotonic() - self.started
+
+    def check_alive(self):
+        """Raise GuestError when the guest has panicked, hangs, or is gone."""
+        super().check_alive()
+        if self.heard is None:
+            return
+        since, size = self.heard
+        if self.console_seen != size:
+            self.heard = time.monotonic(), self.console_seen
+        elif time.monotonic() - since > self.silence and \
+                scan.never_began(self.console()):
+            self._fail(f"the kernel has said nothing for {self.silence} s and "
+                       "has run nothing")
 
     def state_key(self):
         """Return (image, key), or None to boot: see QemuMachine.
 
         What a test says on the command line, or adds to QEMU's, is what it is
-        about: it boots with that.
+        about: it boots with that. With KVM a boot is quick.
         """
-        if self.fresh or not self.wait or self.cmdline or self.extra or \
+        if accelerator() == "kvm" or self.fresh or not self.wait or self.cmdline or self.extra or \
                 self.vmlinux or not self.pvh or self.machine != "pc" or \
                 isinstance(self.share_memory, str) or \
                 not isinstance(self.balloon, bool):
@@ -253,15 +275,45 @@ class Vm(QemuMachine):
             "the guest to resume", timeout)
         job.wait(timeout)
 
+    def _memory_at(self):
+        """Return the address of the guest's memory in QEMU."""
+        if self.memory_at is None:
+            said = self.qmp("human-monitor-command",
+                            command_line="gpa2hva 0x0")
+            found = re.search(r"is (0x[0-9a-f]+)", said)
+            if not found:
+                raise LabError(f"QEMU does not say where the guest's memory "
+                               f"is, but: {said}")
+            start = int(found[1], 16)
+            there = size(self.pid, start)
+            if there != self.mem_mib << 20:
+                raise LabError(f"{self.name}: memory of {self.mem_mib} MiB is "
+                               f"in a mapping of {there >> 20}: it is not all "
+                               "that is there")
+            self.memory_at = start
+        return self.memory_at
+
+    def resident(self):
+        """Return the bytes that the host gives to the guest's memory.
+
+        Of a guest with shared memory, what QEMU has mapped of it: others may
+        have more, and a daemon knows how much the file has.
+        """
+        return resident(self.pid, self._memory_at())
+
     @property
     def samples(self):
-        """[(time.monotonic(), rss in bytes)] since the last sample()."""
+        """[(time.monotonic(), resident bytes)] since the last sample()."""
+        if self.sampler is None:
+            self.sample()
         return self.sampler.samples
 
     def sample(self, period=PERIOD):
         """Start the samples anew, one each `period` seconds."""
-        self.sampler.stop()
-        self.sampler = Sampler(self.pid, period)
+        if self.sampler:
+            self.sampler.stop()
+        pid, start = self.pid, self._memory_at()
+        self.sampler = Sampler(lambda: resident(pid, start), period)
 
     # Ending
 

@@ -1,30 +1,60 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Samples how much memory a process has, as the host's kernel counts it."""
+"""Samples how much memory a guest has, as the host's kernel counts it.
 
-import os
+It is the guest's own memory that is counted, and nothing else of QEMU: what the
+emulator keeps of translated code grows and shrinks by hundreds of MiB.
+"""
+
+import re
 import threading
 import time
 
-PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
+from . import LabError
 
 # Seconds between two samples.
-PERIOD = 0.02
+PERIOD = 0.05
+
+_RANGE = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) ")
 
 
-def rss(pid):
-    """Return the resident set of a process in bytes, shared memory included.
+def resident(pid, start):
+    """Return the bytes that a process has of the mapping at address `start`.
 
-    Raises OSError when the process is gone.
+    Raises OSError when the process is gone, LabError when there is no such
+    mapping. See proc_pid_smaps(5).
     """
-    with open(f"/proc/{pid}/statm", encoding="ascii") as statm:
-        return int(statm.read().split()[1]) * PAGE_SIZE
+    # Line by line: all of it takes the kernel ten times as long.
+    with open(f"/proc/{pid}/smaps", encoding="ascii",
+              errors="replace") as smaps:
+        inside = False
+        for line in smaps:
+            found = _RANGE.match(line)
+            if found:
+                inside = int(found[1], 16) <= start < int(found[2], 16)
+            elif inside and line.startswith("Rss:"):
+                return int(line.split()[1]) << 10
+    raise LabError(f"process {pid} has nothing mapped at {start:#x}")
+
+
+def size(pid, start):
+    """Return the length in bytes of the mapping that an address is in."""
+    with open(f"/proc/{pid}/maps", encoding="ascii",
+              errors="replace") as maps:
+        for line in maps:
+            found = _RANGE.match(line)
+            if int(found[1], 16) <= start < int(found[2], 16):
+                return int(found[2], 16) - int(found[1], 16)
+    raise LabError(f"process {pid} has nothing mapped at {start:#x}")
 
 
 class Sampler:
-    """A thread that appends (time.monotonic(), bytes) to `samples`."""
+    """A thread that appends (time.monotonic(), bytes) to `samples`.
 
-    def __init__(self, pid, period=PERIOD):
-        self.pid = pid
+    `look` returns the bytes; OSError or LabError of it ends the samples.
+    """
+
+    def __init__(self, look, period=PERIOD):
+        self.look = look
         self.period = period
         self.samples = []
         self.stopping = threading.Event()
@@ -34,8 +64,8 @@ class Sampler:
     def _work(self):
         while not self.stopping.wait(self.period):
             try:
-                self.samples.append((time.monotonic(), rss(self.pid)))
-            except (OSError, IndexError):
+                self.samples.append((time.monotonic(), self.look()))
+            except (OSError, LabError):
                 return	# the process has ended, and with it the samples
 
     def stop(self):

@@ -13,6 +13,7 @@ one tree: it is in build/states. What cannot be saved:
   from one.
 """
 
+import contextlib
 import hashlib
 import shutil
 import time
@@ -78,17 +79,26 @@ def _uri(machine, path):
     return f"file:{path}", f"file:{path}"
 
 
-def save(machine, folder):
+def save(machine, folder, name=NAME):
     """Write the state of a machine into a folder; it goes on afterwards."""
     machine.qmp("stop")
     machine.qmp("migrate-set-parameters", max_bandwidth=BANDWIDTH)
-    machine.qmp("migrate", uri=_uri(machine, folder / NAME)[0])
+    machine.qmp("migrate", uri=_uri(machine, folder / name)[0])
     _wait(machine, "saving its state", SAVE_TIMEOUT)
     machine.qmp("cont")
 
 
 def load(machine, folder):
-    """Let a machine that was started for it go on from a saved state."""
-    machine.qmp("migrate-incoming", uri=_uri(machine, folder / NAME)[1])
-    _wait(machine, "loading its state", LOAD_TIMEOUT)
-    machine.qmp("cont")
+    """Let a machine that was started for it go on from a saved state.
+
+    A state that QEMU does not take is removed: the next one boots.
+    """
+    try:
+        machine.qmp("migrate-incoming", uri=_uri(machine, folder / NAME)[1])
+        _wait(machine, "loading its state", LOAD_TIMEOUT)
+        machine.qmp("cont")
+    except LabError as error:
+        with contextlib.suppress(FileNotFoundError):
+            (folder / cache.STAMP).unlink()
+        raise LabError(f"{machine.name}: loading its state failed, so that it "
+                       f"is removed and the next one boots: {error}") from None

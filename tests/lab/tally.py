@@ -22,6 +22,16 @@ def count(what):
     _COUNTS[what] += 1
 
 
+def counted(what):
+    """Return how many of a kind were counted since taken() was called."""
+    return _COUNTS[what]
+
+
+def uncount(what):
+    """Forget a kind: for a test that made it happen."""
+    _COUNTS.pop(what, None)
+
+
 def taken():
     """Return the counts since the last time this was called, as a dict."""
     found = dict(_COUNTS)

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What takes hours: `make check-long`. MINUTES bounds each part."""
+
+import subprocess
+import time
+
+import pytest
+
+import domu
+import guest
+from lab import cache, hypervisors
+from lab.qemu import Vm
+from lab.xen import Xen
+
+pytestmark = pytest.mark.long("it has no end of its own")
+
+FUZZ = cache.REPO / "tests" / "host"
+FUZZERS = ("message", "ring", "words")
+BUILD_TIMEOUT = 600	# seconds
+
+# How the core is loaded for a source, and a batch made so small that many fly.
+SOURCES = {
+    "loop": "modprobe aeration backend=loop window_ms=0 reserve_mb=0 && "
+            "modprobe aeration_loop capacity=1",
+    "hold": "modprobe aeration backend=loop window_ms=0 reserve_mb=0 && "
+            "modprobe aeration_loop durable=1 capacity=8",
+    "virtio": "modprobe aeration window_ms=0 reserve_mb=0 && "
+              "modprobe aeration_virtio",
+}
+
+# More batches than fly in a night.
+WITHOUT_END = 1 << 40
+
+
+@pytest.fixture
+def seconds(request):
+    """Return for how long a part is to run."""
+    return request.config.getoption("--minutes") * 60
+
+
+@pytest.mark.parametrize("name", FUZZERS)
+def test_fuzz(name, seconds):
+    """Hostile input to hintd, from what was found before and a seed of today.
+
+    libFuzzer takes its seed from the clock. What adds to what was reached
+    stays in build/fuzz/corpus.
+    """
+    output = cache.BUILD / "fuzz"
+    made = subprocess.run(
+        ["make", "-s", "-C", FUZZ, f"OUTPUT={output}", output / f"fuzz_{name}",
+         output / f"cover_{name}"], capture_output=True, text=True,
+        timeout=BUILD_TIMEOUT)
+    assert not made.returncode, made.stdout + made.stderr
+    done = subprocess.run([FUZZ / "fuzz.py", output, str(int(seconds)), name],
+                          capture_output=True, text=True,
+                          timeout=seconds + BUILD_TIMEOUT)
+    print(done.stdout)
+    assert not done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_integrity(image, kernel, source, seconds):
+    """Every word of memory stays what it is while batches fly, for long."""
+    with Vm(kernel, f"long-{source}-{kernel}") as vm:
+        vm.run(SOURCES[source])
+        load = vm.start("exec /opt/aeration/integrity "
+                        f"{WITHOUT_END} {int(seconds) + guest.HUNG} 1024 2048 "
+                        "every")
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and load.running():
+            time.sleep(1)
+            vm.check_alive()
+        vm.run("kill $(pidof integrity)", check=False)
+        done = load.wait(guest.HUNG)
+        print(done.out, guest.stat(vm, "batches"), "batches")
+        assert guest.stat(vm, "batches") > 100
+        assert guest.value(vm, "hold/quarantined") == "0"
+        guest.unload(vm)
+
+
+def test_aged(image, kernel, seconds):
+    """A guest whose memory was used and broken up for long gives it back."""
+    with Vm(kernel, f"long-aged-{kernel}") as vm:
+        before = guest.free_kib(vm)
+        vm.run("modprobe aeration && modprobe aeration_virtio")
+        end = time.monotonic() + seconds
+        rounds = 0
+        while time.monotonic() < end:
+            # Page cache, memory in pieces, memory that comes and goes.
+            vm.run("dd if=/dev/zero of=/tmp/file bs=1M count=200 2>/dev/null")
+            job = vm.start("exec /opt/aeration/memwork fragment 700")
+            vm.wait_until(lambda j=job: "touched" in j.output(),
+                          "memory to be in pieces", guest.HUNG)
+            vm.run("/opt/aeration/memwork churn 400 5", timeout=guest.HUNG)
+            guest.free_held(vm, job)
+            guest.end_held(vm, job)
+            vm.run("rm /tmp/file")
+            rounds += 1
+        print(rounds, "rounds")
+        job = guest.hold(vm, 1024)
+        resident = vm.resident()
+        guest.free_held(vm, job)
+        vm.wait_until(lambda: vm.resident() < resident -
+                      guest.SHARE * 1024 * guest.MIB,
+                      "what was used to leave the host", guest.SOON)
+        guest.end_held(vm, job)
+        guest.unload(vm)
+        guest.expect_free(vm, before - 8192)
+
+
+def test_pressure(image, xen_version, seconds):
+    """With all surplus away, a load takes all it can get, over and over."""
+    series = hypervisors.versions()[xen_version]
+    with Xen(xen_version, f"long-pressure-{xen_version}") as xen:
+        domain = xen.domain(series, "pvh", mem_mib=512)
+        domu.load(domain, window_ms=100, backoff_ms=0)
+        end = time.monotonic() + seconds
+        rounds = 0
+        while time.monotonic() < end:
+            domain.wait_until(lambda: domu.held_mib(domain) > 256,
+                              "the surplus to be away", domu.LONG)
+            mib = int(domu.available_mib(domain)) - 24
+            domain.run(f"/opt/aeration/memwork verify {mib}",
+                       timeout=domu.LONG)
+            assert domu.oom_kills(domain) == 0
+            domu.states(domain)
+            rounds += 1
+        print(rounds, "rounds")
+        domain.run("rmmod aeration_xen", timeout=domu.LONG)
+        domu.expect_mib(domain, 512)
+        assert domu.states(domain)["quarantined"] == 0

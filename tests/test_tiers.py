@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Every test is in a tier, by the rule that tiers.py states."""
+
+import re
+import subprocess
+import sys
+import types
+
+import pytest
+
+import tiers
+from lab import cache, suites
+
+TIMEOUT = 300	# seconds to collect; it takes three
+
+
+def collected(tier, *more):
+    """Return the names of a tier's tests."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q",
+         "--collect-only", "--again", "--tier", tier,
+         *(more or ["tests"])], cwd=cache.REPO,
+        capture_output=True, text=True, timeout=TIMEOUT)
+    assert not done.returncode, done.stdout + done.stderr
+    return {line.split("@")[0] for line in done.stdout.splitlines()
+            if "::" in line}
+
+
+def functions(names):
+    """Return the test functions without their parameters."""
+    return {name.split("[")[0] for name in names}
+
+
+def test_each_test_is_in_one_tier():
+    """In check or all, or else in long; check is a part of all."""
+    check, whole, long = map(collected, tiers.TIERS)
+    assert check < whole
+    assert long and not long & whole
+    written = set()
+    for path in (cache.REPO / "tests").glob("test_*.py"):
+        written |= {f"tests/{path.name}::{name}" for name in re.findall(
+            r"^def (test_\w+)\(", path.read_text(encoding="utf-8"), re.M)}
+    assert functions(whole | long) == written
+    # Each once: no kernel beside another.
+    assert not [name for name in check for series in suites.KERNELS
+                if f"[{series}" in name and "lint" not in name and
+                "test_cell" not in name and
+                any(name.replace(f"[{series}", f"[{other}") in check - {name}
+                    for other in suites.KERNELS)]
+
+
+def test_kernels_take_turns():
+    """Three turns have run each test with each kernel."""
+    wanted = {name for name in collected("all", "tests/test_virtio.py")}
+    seen = [collected("check", "--rotate", str(turn), "tests/test_virtio.py")
+            for turn in range(len(suites.KERNELS))]
+    assert set().union(*seen) == wanted
+    assert all(functions(one) == functions(wanted) for one in seen)
+
+
+def item(name, mark=None, **params):
+    """Stands in for a test."""
+    return types.SimpleNamespace(
+        location=("tests/test_x.py", 1, name),
+        callspec=types.SimpleNamespace(params=params),
+        get_closest_marker=lambda wanted: mark if mark == wanted else None)
+
+
+@pytest.mark.parametrize("mark, where", [
+    (None, {"check", "all"}), ("all_only", {"all"}), ("long", {"long"})])
+def test_marks(mark, where):
+    """What a mark says is where a test is."""
+    assert {tier for tier in tiers.TIERS
+            if tiers.in_tier(item("test_a", mark), tier)} == where
+
+
+def test_turns():
+    """One of a group, another one next time; other parameters stay."""
+    items = [item(f"test_a[{size}-{kernel}]", size=size, kernel=kernel)
+             for size in (1, 8) for kernel in "xyz"]
+    items += [item("test_b", "every_kernel", kernel=kernel) for kernel in "xyz"]
+
+    def turn(number):
+        return [one.callspec.params for one in tiers.in_turn(items, number)]
+
+    assert turn(0)[:2] == [{"size": 1, "kernel": "x"},
+                           {"size": 8, "kernel": "y"}]
+    assert turn(1)[:2] == [{"size": 1, "kernel": "y"},
+                           {"size": 8, "kernel": "z"}]
+    assert len(turn(0)) == 5

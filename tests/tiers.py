@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0
+"""pytest's side of the tiers: which tests `make check` runs, and which others do.
+
+check   A test is in it because a change made today can make it fail; not because
+        it is quick. Every test function is, once. One that runs with each kernel,
+        or each Xen, runs with one of them, taken in turn: the next test with the
+        next one, and another one after the next commit. Cells of the matrix are
+        chosen so that every pair of values is met (cells.covering).
+all     Every test with every kernel and Xen, all cells, every word of memory; and
+        what is marked all_only("why"): what a change to the product cannot make
+        fail, because another test would fail before it, and what builds a kernel
+        that nothing else needs.
+long    What takes hours and is never done: marked long("why").
+
+Every test is in one of these by its marks; test_tiers.py says so.
+"""
+
+import collections
+import json
+import subprocess
+
+import pytest
+
+from lab import build, cache
+
+TIERS = ("check", "all", "long")
+MARKS = {"all_only": "check-all", "long": "check-long"}
+
+# Parameters of tests of which `check` takes one value in turn.
+AXES = ("kernel", "xen_version")
+
+GIT_TIMEOUT = 30	# seconds
+
+
+def pytest_addoption(parser):
+    """Add what the Makefile passes on."""
+    parser.addoption("--tier", choices=TIERS, default="check",
+                     help="which tests: see tests/tiers.py (default check; "
+                     "all for a test that is named with ::)")
+    parser.addoption("--minutes", type=float, default=30,
+                     help="for each part of the long tier (default 30)")
+    parser.addoption("--again", action="store_true",
+                     help="of the long tier, what is done already, too")
+    parser.addoption("--rotate", type=int, metavar="N",
+                     help="which kernel, of those that take turns; default: "
+                     "the number of commits")
+
+
+def commits():
+    """Return how many commits there are; or, where nobody knows, a number."""
+    def git(*words):
+        done = subprocess.run(
+            ["git", "-C", cache.REPO, "-c", f"safe.directory={cache.REPO}",
+             *words], capture_output=True, text=True, timeout=GIT_TIMEOUT)
+        return done.stdout.strip() if not done.returncode else ""
+
+    try:
+        if git("rev-parse", "--is-shallow-repository") == "false":
+            return int(git("rev-list", "--count", "HEAD"))
+        return int(git("rev-parse", "HEAD")[:8], 16)
+    except (ValueError, OSError, subprocess.TimeoutExpired):
+        return 0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    """Say which marks there are; settle the number for all workers."""
+    for mark, where in MARKS.items():
+        config.addinivalue_line("markers", f"{mark}(why): only in make {where}")
+    config.addinivalue_line("markers", "every_kernel(why): all of them in "
+                            "make check, too")
+    config.option.strict_markers = True
+    if config.option.tier == "long" and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Done(), "lab-long-done")
+    if config.option.rotate is None:
+        config.option.rotate = commits()
+    if any("::" in str(one) for one in config.args) and \
+            not hasattr(config, "workerinput") and config.option.tier == "check":
+        config.option.tier = "all"
+
+
+def pytest_report_header(config):
+    """Say which tier it is, and how to run the very same again."""
+    tier = config.option.tier
+    more = {"check": f", ROTATE={config.option.rotate}",
+            "long": f", {config.option.minutes:g} min for each part"}
+    lines = [f"lab: tier {tier}{more.get(tier, '')}"]
+    if tier == "long" and done() and not config.option.again:
+        lines.append(f"lab: NOT run, done before on the same sources: "
+                     f"{', '.join(sorted(done()))}; AGAIN=1 runs them")
+    return lines
+
+
+def in_tier(item, tier):
+    """Is a test in a tier, whichever its kernel?"""
+    if tier == "long" or item.get_closest_marker("long"):
+        return tier == "long" and item.get_closest_marker("long") is not None
+    return tier == "all" or not item.get_closest_marker("all_only")
+
+
+def without_axes(item):
+    """Return what tells a test from others than those on another kernel."""
+    params = getattr(item, "callspec", None)
+    params = params.params if params else {}
+    return (item.location[0], item.location[2].split("[")[0], tuple(
+        sorted((name, repr(value)) for name, value in params.items()
+               if name not in AXES)))
+
+
+def in_turn(items, rotate):
+    """Return of the items that differ by an axis only one each."""
+    groups = collections.defaultdict(list)
+    for item in items:
+        groups[without_axes(item)].append(item)
+    chosen, place = [], collections.Counter()
+    for (path, *_), group in groups.items():
+        if group[0].get_closest_marker("every_kernel"):
+            chosen += group
+            continue
+        chosen.append(group[(rotate + place[path]) % len(group)])
+        place[path] += len(group) > 1
+    return chosen
+
+
+DONE = cache.BUILD / "results" / "long.json"
+SOURCES = build.MODULE_SOURCES + build.PROGRAM_SOURCES + ("host", "tests/host")
+
+
+def done():
+    """Return the names of the long tests that these sources have passed."""
+    try:
+        found = json.loads(DONE.read_text(encoding="utf-8"))
+        if found["sources"] == build.digest(build.source_files(SOURCES)):
+            return set(found["passed"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return set()
+
+
+class Done:
+    """Notes which long tests have passed, so that a run can be cut short."""
+
+    def pytest_runtest_logreport(self, report):
+        """A phase of a test has ended."""
+        if report.when == "call" and report.passed:
+            passed = sorted(done() | {report.nodeid.split("@")[0]})
+            DONE.parent.mkdir(parents=True, exist_ok=True)
+            partial = DONE.with_suffix(".partial")
+            partial.write_text(json.dumps({
+                "sources": build.digest(build.source_files(SOURCES)),
+                "passed": passed}, indent=1) + "\n", encoding="utf-8")
+            partial.rename(DONE)
+
+
+# What takes longest begins first, so that nothing is left to run alone in the end.
+FIRST = ("test_intree", "test_debug", "test_xen", "test_matrix", "test_kselftest",
+         "test_hintd", "test_evil")
+
+
+def _rank(item):
+    name = item.path.stem
+    return FIRST.index(name) if name in FIRST else len(FIRST)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    """Leave out what is not in this tier; put first what takes longest."""
+    tier = config.option.tier
+    chosen = [item for item in items if in_tier(item, tier)]
+    if tier != "all":
+        chosen = in_turn(chosen, config.option.rotate)
+    if tier == "long" and not config.option.again:
+        passed = done()
+        chosen = [item for item in chosen if item.nodeid not in passed]
+    kept = set(chosen)
+    config.hook.pytest_deselected(
+        items=[item for item in items if item not in kept])
+    items[:] = sorted(chosen, key=_rank)
