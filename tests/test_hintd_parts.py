@@ -5,7 +5,6 @@ ASan and UBSan watch; guest memory lies between pages that fault, and between
 pages of its file that have to stay as they are. tests/host/ has the programs.
 """
 
-import fcntl
 import re
 import runpy
 import shutil
@@ -14,10 +13,9 @@ import subprocess
 import pytest
 
 import ktap
-from lab import cache
+from lab import build, cache
 
 HOST = cache.REPO / "tests" / "host"
-OUTPUT = cache.BUILD / "fuzz"
 BUILD_TIMEOUT = 300	# seconds
 RUN_TIMEOUT = 300	# seconds; they take a few
 
@@ -31,14 +29,7 @@ FUZZERS = ("message", "ring", "words")
 
 def built(name):
     """Build a program of tests/host; return its path."""
-    OUTPUT.mkdir(parents=True, exist_ok=True)
-    with open(OUTPUT / f"{name}.lock", "w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        done = subprocess.run(
-            ["make", "-s", "-C", HOST, f"OUTPUT={OUTPUT}", OUTPUT / name],
-            capture_output=True, text=True, timeout=BUILD_TIMEOUT, check=False)
-    assert not done.returncode, done.stdout + done.stderr
-    return OUTPUT / name
+    return build.native("tests/host", name, ("host", "tests/unit/ktap.h"))
 
 
 def test_parts():

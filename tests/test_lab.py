@@ -195,7 +195,10 @@ def test_complaints_are_ours():
     """Messages about the kernel's headers are not ours; ours are kept."""
     ours = ("core/pacer.c:3:5: warning: unused variable",
             "/build/x/core/a.c:1:2: error: bad type",
-            "WARNING: modpost: missing MODULE_LICENSE()")
+            "WARNING: modpost: missing MODULE_LICENSE()",
+            "./include/linux/memory_aeration.h:9:1: warning: odd",
+            "include/trace/events/aeration.h:9:1: warning: odd",
+            "/build/linux/include/aeration/compat.h:9:1: error: bad")
     theirs = ("/usr/src/linux-headers-6.1/include/a.h:1:1: warning: cast",
               "./include/linux/a.h:1:1: error: bad", "  CC [M]  core/pacer.o",
               "warning: the compiler differs from the one used to build")

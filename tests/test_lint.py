@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """What a maintainer's tools say: compiler, sparse, checkpatch, shellcheck."""
 
+import collections
 import os
+import pathlib
 import subprocess
+
+import pytest
 
 from lab import build, cache, sources
 
@@ -35,16 +39,17 @@ def tracked(*suffixes):
             if name.endswith(suffixes) and (cache.REPO / name).exists()]
 
 
+@pytest.mark.every_kernel("their modules are built for the image anyway")
 def test_compiler_and_sparse(kernel):
     """No warning at W=1, none from sparse."""
     assert build.lint(kernel) == ""
 
 
-def checkpatch(path, ignore=""):
-    """Return what checkpatch --strict says of a file, as lines."""
+def checkpatch(paths, ignore=""):
+    """Return what checkpatch --strict says of files, as lines."""
     done = subprocess.run(
         ["perl", sources.checkpatch(), *CHECKPATCH,
-         *(["--ignore", ignore] if ignore else []), "-f", path],
+         *(["--ignore", ignore] if ignore else []), "-f", *paths],
         cwd=cache.REPO, capture_output=True, text=True, timeout=TIMEOUT)
     assert not done.stderr, done.stderr
     said = [line for line in done.stdout.splitlines()
@@ -57,19 +62,28 @@ def test_checkpatch():
     """checkpatch --strict has nothing to say about the product's code."""
     names = [name for name in tracked(".c", ".h") if name.startswith(PRODUCT)]
     assert names
-    said = []
+    groups, key = collections.defaultdict(list), build.digest(
+        map(pathlib.Path, names), sorted(IGNORE.items()), CHECKPATCH,
+        sources.checkpatch().stat().st_mtime_ns)
     for name in names:
-        said += checkpatch(name, next(
-            (types for where, types in IGNORE.items()
-             if name.endswith(where) or name.startswith(where)), ""))
-    assert not said, "\n".join(said)
+        groups[next((types for where, types in IGNORE.items()
+                     if name.endswith(where) or name.startswith(where)),
+                    "")].append(name)
+
+    def look(_):
+        said = [line for types, group in groups.items()
+                for line in checkpatch(group, types)]
+        assert not said, "\n".join(said)
+
+    # What was clean and has not changed is clean.
+    cache.shared("checkpatch-clean", key, look, quiet=True)
 
 
 def test_checkpatch_can_fail(tmp_path):
     """It is checkpatch that runs: a file without a licence is noticed."""
     bad = tmp_path / "bad.c"
     bad.write_text("int  a ;\n", encoding="utf-8")
-    assert any("SPDX" in line for line in checkpatch(bad))
+    assert any("SPDX" in line for line in checkpatch([bad]))
 
 
 def test_shellcheck():

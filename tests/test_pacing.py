@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from lab import cache
+from lab import build, cache
 from lab.qemu import Vm
 
 TRACES = cache.REPO / "tests" / "traces"
@@ -18,14 +18,11 @@ MIB = 1 << 20
 @pytest.fixture(scope="module")
 def pacesim():
     """Build it; return a function that runs it with arguments."""
-    folder = cache.BUILD / "pacesim"
-    made = subprocess.run(
-        ["make", "-s", "-C", cache.REPO / "tools" / "pacesim",
-         f"OUTPUT={folder}"], capture_output=True, text=True, timeout=TIMEOUT)
-    assert not made.returncode, made.stdout + made.stderr
+    program = build.native("tools/pacesim", "pacesim",
+                           ("core", "tests/unit/shim"))
 
     def run(*arguments, text=None):
-        return subprocess.run([folder / "pacesim", *map(str, arguments)],
+        return subprocess.run([program, *map(str, arguments)],
                               input=text, capture_output=True, text=True,
                               timeout=TIMEOUT)
     return run

@@ -2,6 +2,7 @@
 """The lab from the command line: python3 -m lab (in tests/)."""
 
 import argparse
+import concurrent.futures
 import sys
 
 from . import LabError, build, cache, hypervisors, image, kernels, sources
@@ -11,14 +12,23 @@ from .xen import Xen
 
 
 def _setup(options):
-    for kernel in kernels.all_kernels(options.kernel).values():
-        print(f"{kernel.series}: {kernel.version}")
-        if kernel.moved:
-            print(f"lab: {kernel.moved}")
-    for version, series in hypervisors.versions().items():
-        if series in options.kernel:
-            print(f"Xen {version}: {hypervisors.hypervisor(version).xen}")
-    print(f"checkpatch: {sources.checkpatch()}")
+    """Make all that is made once: each by itself, beside the others."""
+    def kernel(series):
+        made = kernels.kernel(series)
+        modules = build.modules(series)
+        return (f"{series}: {made.version}, {len(modules)} modules of ours" +
+                (f"\nlab: {made.moved}" if made.moved else ""))
+
+    def xen(version):
+        return f"Xen {version}: {hypervisors.hypervisor(version).xen}"
+
+    jobs = [(kernel, series) for series in options.kernel]
+    jobs += [(xen, version) for version, series in
+             hypervisors.versions().items() if series in options.kernel]
+    jobs.append((lambda _: f"checkpatch: {sources.checkpatch()}", None))
+    with concurrent.futures.ThreadPoolExecutor(len(jobs)) as pool:
+        for line in [pool.submit(*job) for job in jobs]:
+            print(line.result())
 
 
 def _build(options):

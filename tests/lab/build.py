@@ -6,10 +6,12 @@ here stays clean.
 """
 
 import contextlib
+import functools
 import hashlib
 import os
 import re
 import shutil
+import subprocess
 
 from . import LabError, cache, kernels, roots, suites
 
@@ -34,6 +36,9 @@ BUILD_TIMEOUT = 900
 _MESSAGE = re.compile(r"^(\S+?):\d+(:\d+)?: +(warning|error|note)\b")
 _PLAIN_MESSAGE = re.compile(r"^(WARNING|ERROR|warning|make.*: \*\*\*)")
 _THEIRS = re.compile(r"^(/usr/|\./(include|arch)/|(include|arch)/)")
+# In a kernel tree ours are among theirs.
+_OURS = re.compile(r"(^|/)include/(aeration/|linux/memory_aeration\.h|"
+                   r"trace/events/aeration\.h)")
 
 
 def _is_source(path):
@@ -151,7 +156,8 @@ def complaints(text):
     ours = []
     for line in text.splitlines():
         message = _MESSAGE.match(line)
-        if message and not _THEIRS.match(message[1]):
+        if message and (_OURS.search(message[1]) or
+                        not _THEIRS.match(message[1])):
             ours.append(line)
         elif not message and _PLAIN_MESSAGE.match(line) and \
                 "compiler differs" not in line:
@@ -174,6 +180,35 @@ def lint(kernel):
         raise LabError(f"kernel {kernel}: sparse did not look at "
                        f"{', '.join(unseen)}")
     return complaints(text)
+
+
+@functools.cache
+def _compilers():
+    """Return what this machine's compilers say they are."""
+    return [subprocess.run([compiler, "--version"], check=True, text=True,
+                           stdout=subprocess.PIPE).stdout
+            for compiler in ("cc", "clang")]
+
+
+def native(folder, program, sources):
+    """Build a program for this machine with a folder's Makefile; return its path.
+
+    `sources` are the files and folders that it is made of. Raises LabError with
+    the compiler's output.
+    """
+    key = digest(source_files((folder, *sources)), folder, program,
+                 _compilers())
+
+    def make(place):
+        done = subprocess.run(
+            ["make", "-s", "-C", cache.REPO / folder, f"OUTPUT={place}",
+             place / program], text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, timeout=BUILD_TIMEOUT)
+        if done.returncode:
+            raise LabError(f"building {folder}'s {program} failed:\n"
+                           f"{done.stdout}")
+
+    return cache.shared(f"native-{program}", key, make, quiet=True) / program
 
 
 def guest_programs():

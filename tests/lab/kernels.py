@@ -106,7 +106,6 @@ def stamp(series):
 
 def all_kernels(which=suites.KERNELS):
     """Make the roots and kernels of several series; return them by series."""
-    roots.all_roots(which)
     return {series: kernel(series) for series in which}
 
 

@@ -6,7 +6,6 @@ kmod) are run from outside it, through the root's own dynamic linker: see
 command().
 """
 
-import concurrent.futures
 import hashlib
 import os
 import pathlib
@@ -129,12 +128,6 @@ def root_for(kernel):
     key = hashlib.sha256(recipe.encode()).hexdigest()
     return cache.entry(f"root-{kernel}", key,
                        lambda place: _make(suite, place)) / "root"
-
-
-def all_roots(kernels=suites.KERNELS):
-    """Make the roots of several kernels, two at a time."""
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        return dict(zip(kernels, pool.map(root_for, kernels)))
 
 
 def command(root, program, *arguments, name=None):

@@ -9,7 +9,6 @@ The balloon device of such a QEMU is the daemon. Lengths are in bytes.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import pathlib
@@ -20,10 +19,8 @@ import time
 import types
 from collections import defaultdict
 
-from . import LabError, cache, roots
+from . import LabError, build, roots
 
-OUTPUT = cache.BUILD / "host"
-BUILD_TIMEOUT = 300     # seconds
 START_TIMEOUT = 30      # seconds until it listens
 STOP_TIMEOUT = 30       # seconds
 ANSWER_TIMEOUT = 30     # seconds for a command of evild
@@ -53,15 +50,7 @@ MODES = ("normal", "silent", "hold", "early", "wrong-id", "twice",
 
 def program(name):
     """Build a program of host/ when a source has changed; return its path."""
-    OUTPUT.mkdir(parents=True, exist_ok=True)
-    with open(OUTPUT / ".lock", "w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        done = subprocess.run(
-            ["make", "-s", "-C", cache.REPO / "host", f"OUTPUT={OUTPUT}",
-             name], capture_output=True, text=True, timeout=BUILD_TIMEOUT)
-    if done.returncode:
-        raise LabError(f"building {name} failed:\n{done.stdout}{done.stderr}")
-    return OUTPUT / name
+    return build.native("host", name, ())
 
 
 def queue_roles(features):
