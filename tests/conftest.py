@@ -4,6 +4,8 @@
 import contextlib
 import os
 import pathlib
+import re
+import shutil
 import signal
 import sys
 
@@ -11,9 +13,13 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from lab import LabError, hypervisors, suites	# noqa: E402
+from lab import LabError, cache, hypervisors, suites	# noqa: E402
 from lab import image as lab_image	# noqa: E402
 from lab import kernels as lab_kernels	# noqa: E402
+
+# What the guests of one test take at most, and what logs and states do.
+WORKER_MIB = 3072
+SPACE_MIB = 6144
 
 pytest_plugins = ["tiers", "verdict", "matrix_report"]
 
@@ -100,6 +106,36 @@ def pytest_report_header(config):
             moved = lab_kernels.kernel(series).moved
             lines += [f"lab: {moved}"] if moved else []
     return lines
+
+
+def shortage(workers):
+    """Return what this machine has too little of, in a sentence, or ""."""
+    available = int(re.search(r"^MemAvailable: +(\d+)", pathlib.Path(
+        "/proc/meminfo").read_text(encoding="ascii"), re.M)[1]) >> 10
+    wanted = workers * WORKER_MIB
+    if available < wanted:
+        return (f"{available} MiB of memory are available, and {workers} tests "
+                f"beside each other take up to {wanted}: give JOBS="
+                f"{max(available // WORKER_MIB, 1)}, or end something else")
+    cache.BUILD.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(cache.BUILD).free >> 20
+    if free < SPACE_MIB:
+        return (f"{free} MiB are free in {cache.BUILD}, and logs and saved "
+                f"states of guests take up to {SPACE_MIB}: make clean removes "
+                "those there are")
+    return ""
+
+
+def pytest_sessionstart(session):
+    """End at once, in words, where guests cannot run."""
+    config = session.config
+    if hasattr(config, "workerinput") or config.option.collectonly or \
+            os.environ.get("PYTEST_CURRENT_TEST"):
+        return
+    workers = len(config.option.tx) if getattr(config.option, "tx", None) else 1
+    missing = shortage(workers)
+    if missing:
+        raise pytest.UsageError(missing)
 
 
 @pytest.fixture(scope="session")

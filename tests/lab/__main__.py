@@ -3,12 +3,17 @@
 
 import argparse
 import concurrent.futures
+import shutil
 import sys
 
 from . import LabError, build, cache, hypervisors, image, kernels, sources
 from . import suites
 from .qemu import Vm
 from .xen import Xen
+
+
+# What a root takes while it is made, with the kernel and Xen of its suite.
+ROOT_MIB = 2500
 
 
 def _setup(options):
@@ -22,6 +27,15 @@ def _setup(options):
     def xen(version):
         return f"Xen {version}: {hypervisors.hypervisor(version).xen}"
 
+    cache.directory().mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(cache.directory()).free >> 20
+    missing = [series for series in options.kernel
+               if not (cache.directory() / f"root-{series}").exists()]
+    if free < len(missing) * ROOT_MIB:
+        raise LabError(f"{free} MiB are free in {cache.directory()}, and what "
+                       f"is made there for {', '.join(missing)} takes "
+                       f"{len(missing) * ROOT_MIB}: make room, or name another "
+                       "place with AERATION_CACHE=")
     jobs = [(kernel, series) for series in options.kernel]
     jobs += [(xen, version) for version, series in
              hypervisors.versions().items() if series in options.kernel]

@@ -29,9 +29,6 @@ FIRMWARE = ("usr/share/qemu", "usr/share/seabios")
 # time: touching memory takes two to seven times as long.
 SLOW_STRINGS = "-erms,-fsrm"
 
-# A program that sees to it that QEMU does not stay when we are killed.
-DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL")
-
 _BOOTS = itertools.count(1)
 
 
@@ -79,7 +76,7 @@ class QemuMachine(Machine):
             arguments = ["-L", root / place, *arguments]
         if self.resumed:
             arguments = [*arguments, "-incoming", "defer"]
-        command = [*DIES_WITH_US, *roots.command(
+        command = [*roots.DIES_WITH_US, *roots.command(
             root, "usr/bin/qemu-system-x86_64", "-name", self.name,
             "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-chardev", f"file,id=console,path={self.logs}/console.log",

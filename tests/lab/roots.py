@@ -51,6 +51,9 @@ apt-get -o APT::Sandbox::User=root download $image $parts
 # Seconds; a slow mirror needs patience, a dead one an end.
 MAKE_TIMEOUT = 1800
 
+# A program that sees to it that another does not stay when we are killed.
+DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL")
+
 
 def end(process):
     """Kill a process we started in a session of its own, with its children."""
@@ -93,7 +96,9 @@ def fill(place, suite, packages, options, what):
     log = place / "make.log"
 
     def mmdebstrap(mode, target):
-        logged(["mmdebstrap", f"--mode={mode}", "--variant=apt", "--verbose",
+        # What it mounts goes with it, also when it is killed.
+        apart = ["unshare", "--mount"] if mode == "root" else []
+        logged([*apart, "mmdebstrap", f"--mode={mode}", "--variant=apt", "--verbose",
                 "--include=" + ",".join(packages), *options, suite, target],
                log, MAKE_TIMEOUT, what)
 
@@ -179,6 +184,8 @@ def run_in_root(root, argv, cwd="/", log=None, timeout=600, env=None):
             end(process)
             output, _ = process.communicate()
             status = 124
+        finally:
+            end(process)	# after a ^C
     text = output.decode(errors="replace")
     if log:
         with open(log, "a", encoding="utf-8") as out:

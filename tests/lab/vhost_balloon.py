@@ -103,7 +103,8 @@ class Daemon:
         self.log = pathlib.Path(self.socket_path + ".log")
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                [program(self.name), *self.arguments()], stderr=log,
+                [*roots.DIES_WITH_US, program(self.name),
+                 *self.arguments()], stderr=log,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 start_new_session=True)
         end = time.monotonic() + START_TIMEOUT
