@@ -116,3 +116,7 @@ def test_install(tmp_path):
              for path in (tmp_path / "root").rglob("*") if path.is_file()}
     assert found == {"usr/local/sbin/hintd",
                      "usr/local/share/man/man8/hintd.8"}
+    said = subprocess.run([tmp_path / "root/usr/local/sbin/hintd", "--help"],
+                          check=True, capture_output=True, text=True,
+                          timeout=RUN_TIMEOUT).stdout
+    assert said.startswith("usage: ")
