@@ -24,7 +24,7 @@ DOM0_MIB = 1280		# domain 0's
 DOM0_SURPLUS_MIB = 300	# of which this much at least is surplus
 DOM0_BURST_MIB = 400	# and so much is used again
 
-# What QEMU's resident set may lose though nothing is given to it.
+# What QEMU may lose of the guest's memory though nothing is given to it.
 NOISE_MIB = 100
 
 # Seconds after which surplus would have gone: with the default window it goes
@@ -127,7 +127,7 @@ class Host:
 
 
 class Qemu(Host):
-    """QEMU with its own balloon device; its resident set judges."""
+    """QEMU with its own balloon device; what it has of the guest judges."""
 
     balloon = True
 

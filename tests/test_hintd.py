@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """hintd as the balloon device of an unmodified QEMU: life, beside the matrix.
 
-The judge is outside: blocks of the file that the guest's memory is, and QEMU's
-resident set.
+The judge is outside: blocks of the file that the guest's memory is, and what QEMU
+has mapped of it.
 """
 
 import pytest

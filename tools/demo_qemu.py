@@ -4,7 +4,7 @@
 Two guests, one after the other, that differ in one thing: the driver of the
 balloon device; or three that differ in the device. In each a process touches
 memory and frees it. The clock starts just before the order to free it is sent,
-and stops when QEMU's resident set has fallen by 95 % of that memory.
+and stops when 95 % of that memory has left QEMU.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ AFTERWARDS = 2		# watched on, after SHARE is back
 BEFORE = 1		# shown in the plot, before the free
 LINE_PERIOD = 0.25	# between two lines, and two questions to the guest
 
-# Before the clock starts, QEMU's resident set has to keep still: to move less
+# Before the clock starts, what QEMU has of the guest has to keep still: to move less
 # than this for so long. A pass of the kernel's own reporting comes within 2 s.
 STILL_MIB = 4
 STILL_SECONDS = 3
@@ -78,10 +78,10 @@ class Run:
 
     name: str
     kernel: str		# uname -r
-    before_mib: float	# resident set at time 0
+    before_mib: float	# of the guest's memory resident at time 0
     seconds: float	# until SHARE was back
     back_mib: float	# back at the end of observation
-    curve: list		# [(seconds, resident set in MiB)]
+    curve: list		# [(seconds, resident MiB)]
 
     def target_mib(self, mib):
         """Resident set at which SHARE of `mib` is back."""
@@ -118,7 +118,7 @@ def touch(vm, mib):
 
 
 def keep_still(vm):
-    """Wait until QEMU's resident set does not move any more."""
+    """Wait until what QEMU has of the guest does not move any more."""
     def still():
         now = time.monotonic()
         last = [rss for at, rss in vm.samples if at > now - STILL_SECONDS]
@@ -126,7 +126,7 @@ def keep_still(vm):
                 max(last) - min(last) < STILL_MIB * MIB)
 
     vm.wait_until(lambda: vm.samples, "the first sample", STILL_SECONDS)
-    vm.wait_until(still, "QEMU's resident set to keep still", STILL_TIMEOUT)
+    vm.wait_until(still, "the guest's resident memory to keep still", STILL_TIMEOUT)
 
 
 def first_at_most(samples, since, limit):
