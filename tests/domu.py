@@ -1,8 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0
 """What several tests do with a domain of Xen."""
 
+import contextlib
+
 import guest
-from lab import xentrace
+from lab import hypervisors, xentrace
+from lab.domain import STAYS, XL_POLL
+from lab.xen import Xen
+
+# One size of machine for all tests, MiB: the first of a version boots, and the
+# others start from its state.
+MACHINE_MIB = 2048
+DOM0_MIB = 768
+
+# A domain's, where nothing else matters.
+MEM_MIB = 448
 
 # Xen counts pages, `xl list` and `xl info` whole MiB.
 ROUNDING_MIB = 2
@@ -12,6 +24,26 @@ LONG = 600
 
 # Part of a guest's memory that is surplus once it has booted.
 SURPLUS_SHARE = 0.5
+
+
+def machine(version, name, **more):
+    """Return a Xen of the size that tests have."""
+    return Xen(version, f"{name}-{version}", mem_mib=MACHINE_MIB,
+               dom0_mib=DOM0_MIB, **more)
+
+
+@contextlib.contextmanager
+def booted(version, name):
+    """A machine with a PVH domain that has booted; yields (xen, domain).
+
+    Both start from a saved state. The domain stays when its kernel makes way for
+    another.
+    """
+    series = hypervisors.versions()[version]
+    with machine(version, name, guests=[{
+            "kernel": series, "kind": "pvh", "mem_mib": MEM_MIB,
+            "config": STAYS}]) as xen:
+        yield xen, xen.domains[0]
 
 
 def load(domain, **parameters):
@@ -59,7 +91,16 @@ def settled(domain, at_least):
 def expect_mib(domain, mib):
     """Xen agrees that the domain has so much memory."""
     domain.wait_until(lambda: abs(domain.mib() - mib) <= ROUNDING_MIB,
-                      f"Xen to count {mib:.0f} MiB for the domain", guest.SOON)
+                      f"Xen to count {mib:.0f} MiB for the domain", guest.SOON,
+                      poll=XL_POLL)
+
+
+def expect_own_and_held(domain, mib):
+    """What the domain has, and what it has given to Xen, are so much together."""
+    domain.wait_until(
+        lambda: abs(domain.mib() + held_mib(domain) - mib) <= 8,
+        f"the domain to have {mib:.0f} MiB less what is held", LONG,
+        poll=XL_POLL)
 
 
 def oom_kills(domain):

@@ -14,15 +14,19 @@ import domu
 import guest
 from guest import MIB
 from lab import LabError, dom0, tree
+from lab.domain import XL_POLL
 from lab.qemu import Vm
 from lab.xen import Xen
 
 HELD_MIB = 1024		# what a program uses and frees, on QEMU
 PATTERN_MIB = 512	# what is filled with patterns there
-DOMAIN_MIB = 512	# a domain's memory
-DOM0_MIB = 1280		# domain 0's
-DOM0_SURPLUS_MIB = 300	# of which this much at least is surplus
-DOM0_BURST_MIB = 400	# and so much is used again
+DOMAIN_MIB = 448	# a domain's memory
+DOM0_MIB = 768		# domain 0's, which gives single frames
+DOM0_SURPLUS_MIB = 160	# of which this much at least is surplus
+DOM0_BURST_MIB = 240	# and so much is used again
+
+# Of a machine beside domain 0, for Xen.
+XEN_MIB = 256
 
 # What QEMU may lose of the guest's memory though nothing is given to it.
 NOISE_MIB = 100
@@ -297,7 +301,7 @@ class Domain(Host):
 
         self.vm.wait_until(agreed, f"Xen to count {mib:.0f} MiB for the "
                            f"domain, and {self.total - mib:.0f} as free",
-                           guest.SOON)
+                           guest.SOON, poll=XL_POLL)
 
     def gone(self):
         held = domu.settled(self.vm, self.surplus)
@@ -310,7 +314,7 @@ class Domain(Host):
                 f"xenstore-read /local/domain/{self.ident}"
                 "/data/aeration/held", check=False).out.strip() ==
             str(int(held * 1024)), "xenstore to say how much is held",
-            guest.SOON)
+            guest.SOON, poll=XL_POLL)
 
     def stayed(self):
         time.sleep(IN_VAIN)
@@ -428,7 +432,7 @@ class SharedXen:
             machine.wait_until(
                 lambda: machine.free_mib() >= self.free_mib -
                 domu.ROUNDING_MIB, "the domain's memory to be Xen's again",
-                guest.SOON)
+                guest.SOON, poll=XL_POLL)
             machine.check_console()
         except BaseException as error:
             self.machine = None
@@ -452,6 +456,7 @@ def booted(cell, shared):
             yield DomU(cell, domain, xen)
     elif place.host == "dom0":
         with Xen(place.xen, name, dom0_kernel=cell.series, dom0_mib=DOM0_MIB,
+                 mem_mib=DOM0_MIB + XEN_MIB,
                  cmdline_dom0=line, extra=[
                      "-device",
                      "virtio-balloon-pci,free-page-reporting=on"]) as xen:

@@ -5,8 +5,9 @@ import struct
 
 import pytest
 
+import domu
 from lab import LabError, hypervisors, kernels, xentrace
-from lab.domain import config_text
+from lab.domain import XL_POLL, config_text
 from lab.machine import GuestError
 from lab.xen import Xen
 
@@ -58,9 +59,22 @@ def test_unknown_version_is_named():
         hypervisors.device_model("4.17")
 
 
-def test_dom0(xen_version):
-    """Domain 0 boots. With the other kernels the matrix boots it."""
-    with Xen(xen_version, f"xen-dom0-{xen_version}") as xen:
+def is_a_guest(guest, series):
+    """A domain takes commands, and has the kernel and the Xen it should have."""
+    assert guest.run("uname -r").out.strip() == kernels.kernel(series).version
+    assert guest.run("cat /sys/hypervisor/type").out == "xen\n"
+    assert guest.run("exit 3", check=False).rc == 3
+    assert guest.kernel_log().startswith("[    0.000000] Linux")
+    large = bytes(range(256)) * 40
+    guest.push("/tmp/g", large)
+    assert guest.read("/tmp/g") == large
+    job = guest.start("echo one; sleep 1; exit 4")
+    assert job.wait(check=False).rc == 4
+
+
+def test_machine(image, xen_version):
+    """Domain 0, and a domain that was there when the machine was saved."""
+    with domu.booted(xen_version, "lab") as (xen, guest):
         assert xen.run("uname -r").out.strip() == \
             kernels.kernel(xen.kernel).version
         assert "Domain-0" in xen.xl("list")
@@ -71,38 +85,20 @@ def test_dom0(xen_version):
             xen.domain("none")
         with pytest.raises(LabError, match="no device model in this machine"):
             xen.domain(xen.kernel, "hvm")
+        is_a_guest(guest, xen.kernel)
+        assert abs(guest.mib() - domu.MEM_MIB) <= SLACK
+        warning = "WARNING: made up by the lab"
+        with pytest.raises(GuestError, match=f"as it restarted:\n.*{warning}"):
+            guest.restart(f"echo '{warning}' > /dev/kmsg; reboot -f")
+        guest.destroy(check=False)
 
 
-def test_domains(xen_version):
-    """A PVH and a PV domain beside each other take commands."""
-    with Xen(xen_version, f"xen-domains-{xen_version}") as xen:
+@pytest.mark.all_only("about the lab itself: what tests do with domains they do "
+                      "in check, too")
+def test_domains(image, xen_version):
+    """PVH and PV domains, populate on demand, stock balloon, save and restore."""
+    with domu.machine(xen_version, "lab-domains") as xen:
         free = xen.free_mib()
-        guests = [xen.domain(xen.kernel, kind, mem_mib=SMALL)
-                  for kind in ("pvh", "pv")]
-        for guest in guests:
-            assert guest.run("uname -r").out.strip() == \
-                kernels.kernel(xen.kernel).version
-            assert guest.run("cat /sys/hypervisor/type").out == "xen\n"
-            assert guest.run("exit 3", check=False).rc == 3
-            assert abs(guest.mib() - SMALL) <= SLACK
-            assert guest.kernel_log().startswith("[    0.000000] Linux")
-            large = bytes(range(256)) * 40
-            guest.push("/tmp/g", large)
-            assert guest.read("/tmp/g") == large
-            job = guest.start("echo one; sleep 1; exit 4")
-            assert job.wait(check=False).rc == 4
-        assert guests[0].run("grep -c '^flags.* pni' /proc/cpuinfo").out
-        assert guests[0].id != guests[1].id
-        assert free - xen.free_mib() >= 2 * SMALL
-        guests[0].finish()
-        guests[1].destroy()
-        xen.wait_until(lambda: xen.free_mib() >= free - SLACK,
-                       "the domains' memory to be free", BALLOON_TIMEOUT)
-
-
-def test_domains_change_size_and_are_saved(xen_version):
-    """Stock balloon, populate on demand, save and restore."""
-    with Xen(xen_version, f"xen-change-{xen_version}") as xen:
         pod = xen.domain(xen.kernel, "pvh", mem_mib=400, maxmem_mib=600)
         assert abs(pod.mib() - 400) <= SLACK
         assert int(pod.run("awk '/MemTotal/ {print $2}' /proc/meminfo").out
@@ -116,19 +112,27 @@ def test_domains_change_size_and_are_saved(xen_version):
                     if one.backed and one.order == xentrace.SUPERPAGE_ORDER)
         assert built >> PAGES_OF_MIB_SHIFT > SMALL * 3 // 4
         assert not trace.entries(guests[1])
+        for guest in guests:
+            is_a_guest(guest, xen.kernel)
+            assert abs(guest.mib() - SMALL) <= SLACK
+        assert guests[0].run("grep -c '^flags.* pni' /proc/cpuinfo").out
+        assert guests[0].id != guests[1].id
+        assert free - xen.free_mib() >= 2 * SMALL
         with xentrace.Trace(xen) as trace:
             guests[0].mem_set(SMALL - 16)
             xen.wait_until(lambda: guests[0].mib() <= SMALL - 16 + SLACK,
-                           "the domain to shrink", BALLOON_TIMEOUT)
+                           "the domain to shrink", BALLOON_TIMEOUT,
+                           poll=XL_POLL)
         holes = [one for one in trace.entries(guests[0]) if not one.backed]
         assert holes and not any(one.order for one in holes)
         for guest in guests:
             guest.mem_set(SMALL - 64)
             xen.wait_until(lambda: guest.mib() <= SMALL - 64 + SLACK,
-                           "the domain to shrink", BALLOON_TIMEOUT)
+                           "the domain to shrink", BALLOON_TIMEOUT,
+                           poll=XL_POLL)
             guest.mem_set(SMALL)
             xen.wait_until(lambda: guest.mib() >= SMALL - SLACK,
-                           "the domain to grow", BALLOON_TIMEOUT)
+                           "the domain to grow", BALLOON_TIMEOUT, poll=XL_POLL)
             guest.run("echo kept > /tmp/kept")
             number = guest.id
             guest.save("/tmp/saved")
@@ -138,13 +142,19 @@ def test_domains_change_size_and_are_saved(xen_version):
             assert guest.id != number
             assert guest.run("cat /tmp/kept").out == "kept\n"
             assert "Restarting tasks" in guest.kernel_log()
+        guests[0].finish()
+        guests[1].destroy()
+        xen.wait_until(lambda: xen.free_mib() >= free - SLACK,
+                       "the domains' memory to be free", BALLOON_TIMEOUT,
+                       poll=XL_POLL)
 
 
-def test_trouble_in_a_domain_fails(xen_version):
+@pytest.mark.all_only("about the lab itself: many ways for a domain to end")
+def test_trouble_in_a_domain_fails(image, xen_version):
     """What happens to a domain fails whoever talks to it, or the machine."""
     with pytest.raises(GuestError, match="kernel panicked"):
-        with Xen(xen_version, f"xen-trouble-{xen_version}",
-                 allow=["lab: domain .* crashed"]) as xen:
+        with domu.machine(xen_version, "lab-trouble",
+                          allow=["lab: domain .* crashed"]) as xen:
             gone = xen.domain(xen.kernel, mem_mib=SMALL)
             xen.xl(f"destroy {gone.id}")
             with pytest.raises(GuestError, match="domain 1 is gone"):
@@ -167,6 +177,7 @@ def test_trouble_in_a_domain_fails(xen_version):
         xen.logs / f"{crashed.name}-console.log").read_text(encoding="utf-8")
 
 
+@pytest.mark.all_only("about the lab itself, and boots a Xen of its own for it")
 def test_xen_that_ends_is_noticed(xen_version):
     """A Xen without enough memory for domain 0 fails at once."""
     with pytest.raises(GuestError, match="panicked|QEMU ended"):

@@ -4,6 +4,7 @@
 import time
 
 from . import LabError, dom0, tally
+from .channel import escape
 from .machine import Machine
 
 # The kernel talks until init takes the console for commands; an oops and a
@@ -11,8 +12,10 @@ from .machine import Machine
 # the end, which has to have kept it.
 COMMAND_LINE = "console=hvc0 rdinit=/init lab.agent=hvc0 panic=-1 log_buf_len=4M"
 
-# Nothing of that is any use in a domain whose processor is emulated.
-QUICK_LINE = "mitigations=off cryptomgr.notests"
+# What is of no use in a domain whose processor is emulated: looking for devices that
+# are not there traps into Xen, which is emulated, too.
+QUICK_LINE = ("mitigations=off cryptomgr.notests 8250.nr_uarts=0 "
+              "iommu=noaperture ipv6.disable=1")
 
 # A PV kernel of 6.1 to 6.12 at least warns, and is tainted, when a page goes away
 # while it is being moved: it clears the page table entry in a batch, and looks at
@@ -29,6 +32,9 @@ CONFIG = {
     "tsc_mode": "native",
 }
 
+# For a domain that stays, stopped, when its kernel makes way for another.
+STAYS = {"on_reboot": "preserve", "on_soft_reset": "preserve"}
+
 # What an HVM domain gets besides: as little of a machine as there can be.
 HVM = {
     "vga": "none",
@@ -39,6 +45,10 @@ HVM = {
 CREATE_TIMEOUT = 120
 END_TIMEOUT = 60
 SAVE_TIMEOUT = 180
+
+# Of what it takes to look at a domain with xl: it is a process of an emulated
+# domain 0.
+XL_POLL = 1.0
 
 # For a console's last bytes to arrive.
 SETTLE = 1
@@ -104,6 +114,15 @@ class Domain(Machine):
         self.wait_ready()
         self.boot_seconds = time.monotonic() - begin
 
+    def found_running(self, number):
+        """Take over the domain with this id, of a machine that is to go on.
+
+        The port has to be open when its state is loaded, as it was: domain 0 would
+        be told that it was closed, and let go of the console.
+        """
+        self.channel = self.xen.connected(self.port.ident, self.check_alive)
+        self.id = number
+
     def _begin(self, command, timeout):
         """Have xl make the domain, paused, and let it run with a console."""
         self.xen.xl(command, timeout=timeout)
@@ -144,18 +163,28 @@ class Domain(Machine):
         self.id = None
         self._checked()
 
-    def restart(self):
-        """Have the kernel restart, and wait until Xen has stopped the domain.
+    def restart(self, command="reboot -f", last="reboot: Restarting system"):
+        """Have the kernel restart, wait until Xen has stopped the domain, and fail
+        on evidence of trouble.
 
-        It must have on_reboot="preserve" in its configuration, and stays to be
-        looked at until destroy().
+        It must have "preserve" in its configuration for this end, as STAYS has
+        it, and stays to be looked at until destroy(check=False).  `command` is
+        what restarts it, `last` what the kernel says as the last thing.
         """
         self._last_words()
+        self._checked()
+        begin = len(self.console())
         self.ending = True
-        self.channel.socket.sendall(b"off reboot -f\n")
+        # Nobody can ask for the log afterwards, so all of it is on the console.
+        self.channel.socket.sendall(
+            escape(f"off echo 8 > /proc/sys/kernel/printk; {command}") + b"\n")
         self.xen.wait_until(
             lambda: "s" in self.xen.xl(f"list {self.id}").split()[-2],
-            f"domain {self.name!r} to restart", END_TIMEOUT)
+            f"domain {self.name!r} to restart", END_TIMEOUT, poll=XL_POLL)
+        self.xen.wait_until(
+            lambda: last in self.console()[begin:],
+            f"the console of domain {self.name!r} to say {last!r}", END_TIMEOUT)
+        self.check_log(self.console()[begin:], "on the console as it restarted")
 
     def destroy(self, check=True):
         """End the domain at once; check its logs, unless `check` is false.
@@ -212,7 +241,10 @@ class Domain(Machine):
             # It did not get to give its log: all there is was on the console.
             self.check_console()
             return
-        self.check_log(self.console().split(READY)[0], "on the console")
+        # It is not there if the domain was found running.
+        booting, ready, _ = self.console().partition(READY)
+        if ready:
+            self.check_log(booting, "on the console")
         self.check_log(self.dmesg, "in the kernel's log")
         self.check_taint(self.taint)
 

@@ -6,11 +6,13 @@ belongs to one image, kernel, QEMU and set of arguments, which are its key, and 
 one tree: it is in build/states. What cannot be saved:
 
 - a vhost-user device (QEMU marks it so): it is plugged in afterwards;
-- the content of a socket, a log or a file outside: those are new;
-- a domain of Xen that runs. Domain 0 can be saved, on a processor whose
-  virtualisation QEMU emulates: what Xen has set up in it is in the state of the
-  processor. A state with domains in it is written, too, but nothing here starts
-  from one.
+- the content of a socket, a log or a file outside: those are new.
+
+A Xen machine can, on a processor whose virtualisation QEMU emulates: what Xen has
+set up in it is in the state of the processor. So can PVH domains that run on it
+(seen with 4.17 and 4.20), if their consoles' ports are open when the state is
+loaded, as they were: else domain 0 sees its end of the console closed, and the
+domain runs on, but nobody hears of it. Nobody has tried it with an HVM domain.
 """
 
 import contextlib

@@ -91,6 +91,8 @@ class Xen(QemuMachine):
                   and takes longer to boot
     plain         nothing on command lines to make emulation quicker
     fresh         boot, and do not start from the state of one that has
+    guests        domains to have from the start, in `domains`: of each a dict
+                  of what domain() takes; they are in the state, too
 
     Leaving the context without an exception ends all domains first; what is
     wrong with one of them fails (GuestError) as it does for the machine.
@@ -103,7 +105,7 @@ class Xen(QemuMachine):
                  kernels=None, own_kernels=None, mem_mib=3072, dom0_mib=1024,
                  cpus=2,
                  dom0_cpus=1, cmdline_xen="", cmdline_dom0="", allow=(),
-                 extra=(), hvm=False, plain=False, fresh=False):
+                 extra=(), hvm=False, plain=False, fresh=False, guests=()):
         dom0_kernel = dom0_kernel or hypervisors.hypervisor(version).kernel
         super().__init__(dom0_kernel, name, allow)
         self.version = version
@@ -119,6 +121,7 @@ class Xen(QemuMachine):
         self.hvm = hvm
         self.plain = plain
         self.fresh = fresh
+        self.guests = [dict(guest) for guest in guests]
         self.domains = []
         self.names = set()	# of all domains there were
         self.ports = []		# that no domain has
@@ -169,7 +172,8 @@ class Xen(QemuMachine):
             dom0.archive(self.version, self.kernel, guest).parent.name, stamps,
             (which.place / cache.STAMP).read_text(encoding="utf-8"),
             self.version, self.guest_kernels, self.mem_mib, self.dom0_mib,
-            self.cpus, self.dom0_cpus, self.hvm, self.plain, CPU, TB_SIZE,
+            self.cpus, self.dom0_cpus, self.hvm, self.plain, self.guests,
+            [DOMAIN_LINE, PV_LINE, QUICK_LINE, CONFIG, HVM], CPU, TB_SIZE,
             XEN_LINE, DOM0_LINE, QUICK_XEN, QUICK_DOM0)
 
     def resume(self):
@@ -179,12 +183,17 @@ class Xen(QemuMachine):
                            self.logs) for number in range(1, PORTS + 1)]
         self.start_qemu(roots.root_for(hypervisors.hypervisor(
             self.version).kernel), self._arguments())
+        if self.resumed:
+            for number, guest in enumerate(self.guests, 1):
+                self._new_domain(**guest).found_running(number)
 
     def boot(self):
         """Start QEMU, wait for domain 0 and get it ready for guests."""
         self.resume()
         self.wait_ready()
         self.run(f"/{dom0.PLACE}/start.sh", START_TIMEOUT)
+        for guest in self.guests:
+            self.domain(**guest)
         self.boot_seconds = time.monotonic() - self.started
 
     # Domains
@@ -199,6 +208,16 @@ class Xen(QemuMachine):
         configuration, see xl.cfg(5); `allow` are regular expressions of lines
         of its log that are expected.
         """
+        guest = self._new_domain(
+            kernel, kind, name=name, mem_mib=mem_mib, maxmem_mib=maxmem_mib,
+            vcpus=vcpus, cmdline=cmdline, config=config, allow=allow)
+        guest.start_guest()
+        return guest
+
+    def _new_domain(self, kernel, kind="pvh", *, name=None, mem_mib=512,
+                    maxmem_mib=None, vcpus=1, cmdline="", config=None,
+                    allow=()):
+        """Return a Domain that Xen does not have yet."""
         if kernel not in (*self.guest_kernels, *self.own_kernels):
             raise LabError(f"kernel {kernel} is not in this machine: give "
                            f"Xen(..., kernels=[{kernel!r}])")
@@ -223,7 +242,6 @@ class Xen(QemuMachine):
         guest = Domain(self, kernel, self.ports.pop(0), settings,
                        [*self.allow, *allow])
         self.domains.append(guest)
-        guest.start_guest()
         return guest
 
     def released(self, guest):
