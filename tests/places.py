@@ -17,15 +17,15 @@ from lab import LabError, dom0, tree
 from lab.qemu import Vm
 from lab.xen import Xen
 
-HELD_MIB = 1024		# what a program uses and frees, on QEMU
-PATTERN_MIB = 512	# what is filled with patterns there
+HELD_MIB = 384			# what a program uses and frees, on QEMU
+PATTERN_MIB = 256	# what is filled with patterns there
 DOMAIN_MIB = 512	# a domain's memory
 DOM0_MIB = 1280		# domain 0's
 DOM0_SURPLUS_MIB = 300	# of which this much at least is surplus
 DOM0_BURST_MIB = 400	# and so much is used again
 
 # What QEMU's resident set may lose though nothing is given to it.
-NOISE_MIB = 100
+NOISE_MIB = 40
 
 # Seconds after which surplus would have gone: with the default window it goes
 # after one, and the mm looks every two.
@@ -46,6 +46,7 @@ class Host:
     lost_kib = LOST_KIB
     batches = 20		# that fly while integrity is checked
     asks = False		# the core itself asks for the backend's module
+    words = ""			# of each page: "every", or some
 
     def __init__(self, cell, vm):
         self.cell = cell
@@ -90,10 +91,11 @@ class Host:
         return PATTERN_MIB
 
     def integrity(self):
-        """No word of the guest's memory is wrong while batches fly."""
+        """No page of the guest's memory is wrong while batches fly."""
         done = self.vm.run(
             f"/opt/aeration/integrity {self.batches} 1500 "
-            f"{self.integrity_mib()} 2048", guest.HUNG, check=False)
+            f"{self.integrity_mib()} 2048 {self.words}", guest.HUNG,
+            check=False)
         assert not done.rc, done.out
 
     def restored(self):
