@@ -2,6 +2,7 @@
 """What several tests do with a guest."""
 
 import contextlib
+import itertools
 import pathlib
 import tempfile
 
@@ -28,6 +29,20 @@ QEMU_THAT_TAKES_DAEMONS = "7.3"
 SOON = 120
 HUNG = 1800
 
+# Less than a block of the smallest order, KiB.
+HALF_A_BLOCK = 1024
+
+_MARKS = itertools.count(1)
+
+
+def integrity_words(config):
+    """Return which words `integrity` shall look at, for its command line.
+
+    Some of each page, or every one in a run that takes its time.
+    """
+    return "every" if config.getoption("--tier", default="check") != "check" \
+        else ""
+
 
 def value(vm, name):
     """Return the content of a file in the core's sysfs folder."""
@@ -50,9 +65,26 @@ def choose(vm, word):
     vm.run(f"echo {word} > /sys/module/aeration/parameters/backend")
 
 
+def mark(vm):
+    """Have said() look only at what the kernel log says from now on."""
+    vm.log_mark = f"lab mark {next(_MARKS)}."
+    vm.run(f"echo {vm.log_mark} > /dev/kmsg")
+
+
+def log(vm):
+    """Return the kernel log since the last mark()."""
+    return vm.kernel_log().rpartition(getattr(vm, "log_mark", "\0"))[2]
+
+
 def said(vm, text):
-    """Fail unless the kernel log has `text`."""
-    assert text in vm.kernel_log(), f"the kernel log does not say {text!r}"
+    """Fail unless the kernel log has `text` since the last mark()."""
+    assert text in log(vm), f"the kernel log does not say {text!r}"
+
+
+def wait_said(vm, text, timeout=SOON):
+    """Wait until the kernel log has `text` since the last mark()."""
+    vm.wait_until(lambda: text in log(vm), f"the kernel log to say {text!r}",
+                  timeout)
 
 
 def touch_and_free(vm, mib=256, seconds=1):
@@ -93,6 +125,18 @@ def expect_free(vm, kib):
     """
     vm.wait_until(lambda: free_kib(vm) >= kib,
                   f"{kib} KiB to be free, as before", SOON)
+
+
+def measure_free(vm):
+    """Return what is free, KiB, so that expect_free() finds one block missing.
+
+    It is less than what was seen by as much as readings differ when a module
+    that is not ours comes and goes, and by half a block.
+    """
+    out = vm.run(". /opt/aeration/ktap.sh; HERE=/opt/aeration; "
+                 "foreign; measure_free foreign; "
+                 "echo $((KTAP_FREE - KTAP_NOISE))").out
+    return int(out.split()[-1]) - HALF_A_BLOCK
 
 
 def unload(vm):

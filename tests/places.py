@@ -18,8 +18,8 @@ from lab.domain import XL_POLL
 from lab.qemu import Vm
 from lab.xen import Xen
 
-HELD_MIB = 1024		# what a program uses and frees, on QEMU
-PATTERN_MIB = 512	# what is filled with patterns there
+HELD_MIB = 384		# what a program uses and frees, on QEMU
+PATTERN_MIB = 256	# what is filled with patterns there
 DOMAIN_MIB = 448	# a domain's memory
 DOM0_MIB = 768		# domain 0's, which gives single frames
 DOM0_SURPLUS_MIB = 160	# of which this much at least is surplus
@@ -29,7 +29,7 @@ DOM0_BURST_MIB = 240	# and so much is used again
 XEN_MIB = 256
 
 # What QEMU may lose of the guest's memory though nothing is given to it.
-NOISE_MIB = 100
+NOISE_MIB = 40
 
 # Seconds after which surplus would have gone: with the default window it goes
 # after one, and the mm looks every two.
@@ -50,6 +50,7 @@ class Host:
     lost_kib = LOST_KIB
     batches = 20		# that fly while integrity is checked
     asks = False		# the core itself asks for the backend's module
+    words = ""			# of each page: "every", or some
 
     def __init__(self, cell, vm):
         self.cell = cell
@@ -94,10 +95,11 @@ class Host:
         return PATTERN_MIB
 
     def integrity(self):
-        """No word of the guest's memory is wrong while batches fly."""
+        """No page of the guest's memory is wrong while batches fly."""
         done = self.vm.run(
             f"/opt/aeration/integrity {self.batches} 1500 "
-            f"{self.integrity_mib()} 2048", guest.HUNG, check=False)
+            f"{self.integrity_mib()} 2048 {self.words}", guest.HUNG,
+            check=False)
         assert not done.rc, done.out
 
     def restored(self):

@@ -126,12 +126,13 @@ def test_no_announcement(image, kernel):
         guest.wait_value(vm, "state", "running")
 
 
-def test_hints(image, kernel):
+def test_hints(request, image, kernel):
     """Free memory is told, and only that: the stand-in overwrites it."""
     with pretending(kernel, "hyperv", "announce=1 most=7") as vm:
         vm.run("modprobe aeration window_ms=0 reserve_mb=0")
         guest.wait_value(vm, "state", "running")
-        vm.run("/opt/aeration/integrity 50 1500 1024 2048", timeout=guest.HUNG)
+        vm.run("/opt/aeration/integrity 50 1500 1024 2048 " +
+               guest.integrity_words(request.config), timeout=guest.HUNG)
         vm.run(f"echo 1 > {guest.SYSFS}/flush")
         assert guest.stat(vm, "bytes") > 1024 * MIB
         guest.choose(vm, "none")	# or they change between two readings

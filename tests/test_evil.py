@@ -42,8 +42,9 @@ def make_batches(vm):
 
 
 def check_memory(vm):
-    """Start a load that also checks every word it owns; return the job."""
-    return vm.start("exec /opt/aeration/integrity 1000000 900 512 2048")
+    """Start a load that also checks all memory it owns; return the job."""
+    return vm.start("exec /opt/aeration/integrity 1000000 900 512 2048 "
+                    "failing")
 
 
 def end_checked(vm, load):
@@ -96,24 +97,25 @@ def test_lying_device(image, kernel):
     with guest.vhost_guest(kernel, f"lies-{wire}", wire=wire,
                            cmdline=f"aeration_virtio.wire={wire}",
                            allow=[RING_COMPLAINT]) as (vm, device):
-        guest.touch_and_free(vm)
-        before = guest.free_kib(vm)
+        before = guest.measure_free(vm)
         running(vm)
         load = check_memory(vm)
         works(vm, device)
         for mode, why in FATAL.items():
+            guest.mark(vm)
             device.mode = mode
             expect_failed(vm, why)
+            if mode == "silent":
+                guest.said(vm, "no answer to a batch for "
+                           f"{TIMEOUT_MS // 10} ms")
             device.mode = "normal"
             rebind(vm)
             works(vm, device)
-        guest.said(vm, f"no answer to a batch for {TIMEOUT_MS // 10} ms")
         assert guest.stat(vm, "timeouts") == 1
         assert device.snapshot()["resets"] == 1
 
         device.mode = "absurd-len"
-        vm.wait_until(lambda: "claims to have written" in vm.kernel_log(),
-                      "an absurd length to be named", guest.SOON)
+        guest.wait_said(vm, "claims to have written")
         assert guest.value(vm, "state") == "running"
 
         # Nothing is answered while these come.
@@ -139,14 +141,13 @@ def test_lying_device(image, kernel):
         end_checked(vm, load)
         guest.unload(vm)
         assert not device.snapshot()["violations"]
-        guest.expect_free(vm, before - 4096)
+        guest.expect_free(vm, before)
 
 
 def test_device_that_disappears(image, kernel):
     """The daemon closes its connection with a batch in flight."""
     with guest.vhost_guest(kernel, "gone") as (vm, device):
-        guest.touch_and_free(vm)
-        before = guest.free_kib(vm)
+        before = guest.measure_free(vm)
         running(vm)
         load = check_memory(vm)
         works(vm, device)
@@ -154,7 +155,7 @@ def test_device_that_disappears(image, kernel):
         expect_failed(vm, f"did not answer within {TIMEOUT_MS} ms")
         end_checked(vm, load)
         guest.unload(vm)
-        guest.expect_free(vm, before - 4096)
+        guest.expect_free(vm, before)
 
 
 # In a guest with one device, virtio 1.2, 4.1.4.3, and where QEMU has the parts.
@@ -187,8 +188,7 @@ def test_device_that_asks_for_a_reset(image, kernel):
     with tempfile.TemporaryDirectory(prefix="aerqt-") as folder, \
             Vm(kernel, f"needs-reset-{kernel}",
                extra=Qtest.qemu_args(f"{folder}/qt")) as vm:
-        guest.touch_and_free(vm)
-        before = guest.free_kib(vm)
+        before = guest.measure_free(vm)
         vm.run("modprobe aeration_virtio timeout_ms=86400000")
         guest.wait_value(vm, "state", "running")
         load = check_memory(vm)
@@ -199,7 +199,7 @@ def test_device_that_asks_for_a_reset(image, kernel):
         rebind(vm)
         end_checked(vm, load)
         guest.unload(vm)
-        guest.expect_free(vm, before - 4096)
+        guest.expect_free(vm, before)
 
 
 # Modes in which a guest is rebooted. Not "early": that may destroy what the
@@ -264,8 +264,7 @@ def test_device_that_frees_too_late(image):
 def test_gone_while_in_flight(image, kernel):
     """A silent device with a batch: unbind, unload and removal do not wait."""
     with guest.vhost_guest(kernel, "in-flight") as (vm, device):
-        guest.touch_and_free(vm)
-        before = guest.free_kib(vm)
+        before = guest.measure_free(vm)
         for command in (
                 "d=$(basename $(ls -d /sys/bus/virtio/drivers/"
                 "aeration_virtio/virtio*)); "
@@ -287,7 +286,7 @@ def test_gone_while_in_flight(image, kernel):
             end_load(vm, load)
             guest.unload(vm)
         assert device.snapshot()["dropped"] == 3
-        guest.expect_free(vm, before - 4096)
+        guest.expect_free(vm, before)
 
 
 def test_out_of_memory_while_in_flight(image, kernel):

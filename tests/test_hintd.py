@@ -5,13 +5,15 @@ The judge is outside: blocks of the file that the guest's memory is, and what QE
 has mapped of it.
 """
 
+import time
+
 import pytest
 
 import guest
 from guest import MIB, SHARE
 from lab import huge
 
-HELD_MIB = 1024
+HELD_MIB = 384
 HOTPLUG_MIB = 512
 
 # A guest in huge pages: they have to be in one piece each in this machine.
@@ -52,6 +54,30 @@ def clean(hintd):
     return stats
 
 
+def pauses(vm, hintd):
+    """While the guest is paused the queues stand still, and so does memory."""
+    load = vm.start("exec /opt/aeration/memwork churn 128 600")
+    running_now = hintd.snapshot()
+    hintd.wait_for(lambda stats: stats.buffers > running_now["buffers"],
+                   guest.SOON, "reports before the pause")
+    vm.qmp("stop")
+    paused = hintd.wait_for(
+        lambda stats: stats.stops == running_now["stops"] + 1, guest.SOON,
+        "the queues to be stopped")
+    backed = hintd.guest_bytes()
+    # Ten times as long as its statistics lag behind.
+    time.sleep(2)
+    still = hintd.snapshot()
+    for name in ("buffers", "bytes_told", "bytes_released", "starts", "stops"):
+        assert still[name] == paused[name], name
+    assert hintd.guest_bytes() == backed
+    vm.qmp("cont")
+    hintd.wait_for(lambda stats: stats.starts == paused["starts"] + 1 and
+                   stats.buffers > paused["buffers"], guest.SOON,
+                   "reports after the pause")
+    load.kill()
+
+
 def test_life(image):
     """The driver comes and goes, the guest is paused and reboots."""
     with guest.hintd_at("hints") as hintd, \
@@ -61,8 +87,7 @@ def test_life(image):
             gives_back(vm, hintd)
             guest.unload(vm)
         running(vm)
-        vm.qmp("stop")
-        vm.qmp("cont")
+        pauses(vm, hintd)
         gives_back(vm, hintd)
 
         starts = hintd.snapshot()["starts"]
@@ -113,7 +138,7 @@ def test_memory_is_plugged(image):
             "6.12", "hintd-plug", hintd, mem_mib=1024,
             extra=["-m", "1024M,slots=1,maxmem=4G"]) as vm:
         running(vm)
-        load = vm.start("exec /opt/aeration/memwork churn 256 600")
+        load = vm.start("exec /opt/aeration/memwork churn 128 600")
         vm.qmp("object-add", {"qom-type": "memory-backend-memfd", "id": "more",
                               "size": HOTPLUG_MIB * MIB, "share": True})
         vm.qmp("device_add", {"driver": "pc-dimm", "memdev": "more",
@@ -130,7 +155,7 @@ def test_memory_is_plugged(image):
         guest.unload(vm)
 
 
-def test_huge_pages(image):
+def test_huge_pages(request, image):
     """A guest whose memory is of huge pages: they leave, and leave whole."""
     with huge.pages(HUGE_MIB * MIB // huge.PAGE_SIZE) as there:
         if not there:
@@ -149,7 +174,8 @@ def test_huge_pages(image):
                 f"{SHARE:.0%} of {HUGE_HELD_MIB} MiB to leave the host")
             guest.end_held(vm, job)
             clean(hintd)
-            out = vm.run("/opt/aeration/integrity 20 1500 256 2048",
+            out = vm.run("/opt/aeration/integrity 20 1500 256 2048 " +
+                         guest.integrity_words(request.config),
                          timeout=guest.HUNG).out
             assert " 0 wrong" in out
             guest.unload(vm)

@@ -7,6 +7,7 @@ import guest
 from guest import MIB
 from lab.qemu import Vm
 
+HELD_MIB = 384		# what a program uses and frees
 
 def test_no_feature_bit(image, kernel):
     """A device that does not offer bit 5 is refused with what to do."""
@@ -29,19 +30,35 @@ def test_filled_free_pages_need_page_poison(image):
         guest.unload(vm)
 
 
-@pytest.mark.parametrize("option", ["init_on_free=1", "page_poison=1"])
-def test_filled_free_pages_are_kept(image, option):
+def test_filled_free_pages_are_kept(image):
     """With bit 4 free pages keep their content, and the kernel can rely on it.
 
-    A page that is not what the kernel left there makes it complain.
+    A page that is not what the kernel left there makes it complain. Of zeroes,
+    which init_on_free leaves, it does not look; the host may take such a page.
     """
-    with Vm("6.12", "poison", cmdline=option) as vm:
+    with Vm("6.12", "poison", cmdline="page_poison=1") as vm:
         vm.run("modprobe aeration_virtio")
         guest.wait_value(vm, "state", "running")
-        guest.touch_and_free(vm, 512, 2)
+        guest.touch_and_free(vm, 256, 1)
         vm.run(f"echo 1 > {guest.SYSFS}/flush")
         assert guest.stat(vm, "bytes")
-        guest.touch_and_free(vm, 1024, 2)
+        guest.touch_and_free(vm, 256, 1)
+        guest.unload(vm)
+
+
+def test_zeroes_are_told(image):
+    """Zeroes in free pages are a value like another, and pages of them go."""
+    with guest.vhost_guest("6.1", "zeroes-told", features=(32, 5, 4),
+                           cmdline="init_on_free=1") as (vm, device):
+        vm.run("modprobe aeration_virtio")
+        guest.wait_value(vm, "state", "running")
+        bits = vm.run("cat /sys/bus/virtio/drivers/aeration_virtio/virtio*/"
+                      "features").out
+        assert bits[4] == bits[5] == "1"
+        assert device.config()[3] == 0
+        device.wait_for(lambda stats: stats.bytes_released, guest.SOON,
+                        "blocks of zeroes to go")
+        assert not device.snapshot()["poisoned"]
         guest.unload(vm)
 
 
@@ -95,10 +112,10 @@ def test_queue_numbers(image, properties):
         properties = {**properties, "iothread": "io0"}
     with Vm("6.1", "queues", balloon=properties, extra=extra) as vm:
         vm.run("modprobe aeration_virtio")
-        job = guest.hold(vm, 1024)
+        job = guest.hold(vm, HELD_MIB)
         before = vm.resident()
         guest.free_held(vm, job)
-        vm.wait_until(lambda: vm.resident() < before - guest.SHARE * 1024 * MIB,
+        vm.wait_until(lambda: vm.resident() < before - guest.SHARE * HELD_MIB * MIB,
                       "memory to leave the host", guest.SOON)
         guest.end_held(vm, job)
         guest.unload(vm)
@@ -119,19 +136,17 @@ def test_statistics_and_balloon_wishes(image):
         vm.wait_until(lambda: 1800 * MIB < total() < 2048 * MIB,
                       "statistics of the guest", guest.SOON)
         vm.qmp("balloon", value=1024 * MIB)
-        vm.wait_until(lambda: "does not inflate" in vm.kernel_log(),
-                      "a word about the balloon", guest.SOON)
+        guest.wait_said(vm, "does not inflate")
         guest.unload(vm)
 
 
 def test_removal_under_load(image, kernel):
     """Unplugged while batches fly: nothing hangs, nothing is lost."""
     with Vm(kernel, f"unplug-{kernel}") as vm:
-        guest.touch_and_free(vm)
-        before = guest.free_kib(vm)
+        before = guest.measure_free(vm)
         vm.run("modprobe aeration_virtio")
         vm.run(f"echo 0 > {guest.SYSFS}/window_ms")
-        load = vm.start("exec /opt/aeration/memwork churn 1024 8")
+        load = vm.start("exec /opt/aeration/memwork churn 512 8")
         vm.wait_until(lambda: guest.stat(vm, "batches") > 5, "batches to fly",
                       guest.SOON)
         vm.qmp("device_del", id="balloon0")
@@ -141,7 +156,7 @@ def test_removal_under_load(image, kernel):
         assert guest.stat(vm, "in_flight_bytes") == 0
         load.wait()
         guest.unload(vm)
-        guest.expect_free(vm, before - 4096)
+        guest.expect_free(vm, before)
 
 
 def test_suspend_and_resume(image, kernel):
@@ -151,11 +166,11 @@ def test_suspend_and_resume(image, kernel):
         vm.run("modprobe aeration_virtio")
         vm.run(f"echo 0 > {guest.SYSFS}/window_ms")
         for _ in range(2):
-            guest.touch_and_free(vm, 512, 1)
+            guest.touch_and_free(vm, 256, 1)
             vm.suspend()
             assert guest.value(vm, "state") == "running"
             before = guest.stat(vm, "batches")
-            guest.touch_and_free(vm, 512, 1)
+            guest.touch_and_free(vm, 256, 1)
             vm.wait_until(lambda: guest.stat(vm, "batches") > before,
                           "batches after the resume", guest.SOON)
         assert guest.stat(vm, "errors") == 0

@@ -20,48 +20,95 @@ meminfo()
 
 held_mib()
 {
-	echo $(($(cat $H/held_bytes) >> 20))
+	first_line $H/held_bytes
+	echo $((ktap_line >> 20))
 }
 
 holds()
 {
-	[ "$(held_mib)" -ge "$1" ]
+	first_line $H/held_bytes
+	[ $((ktap_line >> 20)) -ge "$1" ]
 }
 
 holds_no_more()
 {
-	[ "$(held_mib)" -le "$1" ]
+	first_line $H/held_bytes
+	[ $((ktap_line >> 20)) -le "$1" ]
+}
+
+# free_mib MIB: is so much free?
+free_mib()
+{
+	[ "$(meminfo MemFree)" -ge $(($1 * 1000)) ]
+}
+
+# sum_of FIELD EVENT: of all such events in the trace
+sum_of()
+{
+	sed -n "s/.*$2.*\\b$1=\([0-9]*\).*/\1/p" $T/trace |
+		awk '{ sum += $1 } END { printf "%.0f\n", sum }'
+}
+
+# flying BLOCKS: are so many on their way?
+flying()
+{
+	first_line $H/in_flight
+	[ "$ktap_line" -ge "$1" ]
 }
 
 # taken_more BLOCKS: were so many taken since $taken was read?
 taken_more()
 {
-	[ "$(cut -d ' ' -f 1 $H/states)" -ge $((taken + $1)) ]
+	first_line $H/states
+	[ "${ktap_line%% *}" -ge $((taken + $1)) ]
+}
+
+sums_up()
+{
+	[ "$1" -eq $(($2 + $3 + $4 + $5 + $6 + $7)) ] && return
+	echo "$*"
+	return 1
 }
 
 # adds_up: every block ever taken is in one state, each time one looks
 adds_up()
 {
-	for _ in $(seq 20); do
-		awk '{ exit $1 != $2 + $3 + $4 + $5 + $6 + $7 }' "$H/states" ||
-			{ cat "$H/states"; return 1; }
+	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+		first_line $H/states
+		# shellcheck disable=SC2086	# seven numbers
+		sums_up $ktap_line || return
 	done
+}
+
+rests()
+{
+	[ $(($3 + $4 + $6)) -eq 0 ]
 }
 
 # settled: does nothing move any more? Blocks that are isolated, in flight or on
 # their way back move, though the numbers are the same for a while.
 settled()
 {
-	now=$(cat "$H/states")
-	echo "$now" | awk '{ exit $3 || $4 || $6 }' || return
+	first_line $H/states
+	now=$ktap_line
+	# shellcheck disable=SC2086	# seven numbers
+	rests $now || return
 	sleep 0.5
-	[ "$now" = "$(cat "$H/states")" ]
+	is $H/states "$now"
+}
+
+# some_are_back: of a batch, unless none should be
+some_are_back()
+{
+	first_line $H/held
+	[ "$ktap_line" -lt 8 ] || [ "$i" -eq 0 ]
 }
 
 # knows: does the backend know how much is held?
 knows()
 {
-	is $L/noted "$(cat $H/held_bytes)"
+	first_line $H/held_bytes
+	is $L/noted "$ktap_line"
 }
 
 oom_kills()
@@ -93,19 +140,21 @@ MARKS=98304
 
 ktap_start
 modprobe aeration backend=loop window_ms=100
-refuse "a capacity above 512 is refused" modprobe aeration_loop durable=1 capacity=513
+refuse EINVAL "a capacity above 512 is refused" modprobe aeration_loop durable=1 capacity=513
 check "and named" said "a capacity of 513 blocks is more than the 512 of a batch"
-refuse "restore without a backend is an error" put $S/restore 1
+refuse ENODEV "restore without a backend is an error" put $S/restore 1
 modprobe aeration_loop
-refuse "restore over a transient backend is an error" put $S/restore 1
+refuse EOPNOTSUPP "restore over a transient backend is an error" put $S/restore 1
 unload
 
-before=$(free_kib)
+total=$(($(total_kib) / 1024))
+most=$((total / 2))
+measure_free foreign
 available=$(meminfo MemAvailable)
 start
 check "a durable device runs" is $S/state running
 check "its capacity is kept" is $S/capacity 64
-check "surplus is held" soon holds $(($(total_kib) / 1024 / 2))
+check "surplus is held" soon holds $most
 check "and all of it" soon settled
 check "every block is in one state" adds_up
 check "the backend knows how much" soon knows
@@ -114,10 +163,10 @@ check "memory that is held still counts as available" \
 	not_less "$(meminfo MemAvailable)" "$available" $MARKS
 check "the reserve stays free" [ "$(meminfo MemFree)" -ge 16384 ]
 check "held pages are marked offline" offline "$(held_pfn)"
-refuse "restore takes only a one" put $S/restore 0
+refuse EINVAL "restore takes only a one" put $S/restore 0
 
 kills=$(oom_kills)
-mib=$(($(total_kib) * 85 / 100 / 1024))
+mib=$((total * 85 / 100))
 check "a program gets all of it" burst $mib
 check "nobody was killed for it" [ "$(oom_kills)" -eq "$kills" ]
 check "it is held again afterwards" soon holds $((mib / 2))
@@ -127,20 +176,20 @@ check "every block is still in one state" adds_up
 put $S/max_held 64M
 check "no more is held than may be" soon holds_no_more 64
 put $S/max_held 25%
-check "a share of the guest is understood" soon holds $(($(total_kib) / 1024 / 5))
-check "and kept to" holds_no_more $(($(total_kib) / 1024 / 4))
+check "a share of the guest is understood" soon holds $((total / 5))
+check "and kept to" holds_no_more $((total / 4))
 check "it shows as it was written" is $S/max_held 25%
 check "and as the parameter" is $P/max_held 25%
 for bad in 101% 0% -1 50%% 1Mx "" %; do
-	refuse "a limit of \"$bad\" is refused" put $S/max_held "$bad"
+	refuse EINVAL "a limit of \"$bad\" is refused" put $S/max_held "$bad"
 done
 check "and changes nothing" is $S/max_held 25%
 put $S/max_held 0
 check "nothing is held if nothing may be" soon zero $H/held_bytes
 put $S/max_held 100%
-check "and all again if all may be" soon holds 1000
-put $S/reserve_mb 512
-check "a larger reserve is filled" soon sh -c "[ \$(awk '/^MemFree/ { print \$2 }' /proc/meminfo) -ge 500000 ]"
+check "and all again if all may be" soon holds $most
+put $S/reserve_mb $((total / 4))
+check "a larger reserve is filled" soon free_mib $((total / 4))
 put $S/reserve_mb 16
 put $S/window_ms 60000
 check "everything comes back when asked for" put $S/restore 1
@@ -153,13 +202,56 @@ taken=$(cut -d ' ' -f 1 $H/states)
 sleep 2
 check "nothing is taken while the backend is not ready" \
 	[ "$(cut -d ' ' -f 1 $H/states)" = "$taken" ]
-refuse "nor flushed" put $S/flush 1
+refuse EAGAIN "nor flushed" put $S/flush 1
 put $L/not_ready N
-check "when it is, it goes on" soon holds 1000
+check "when it is, it goes on" soon holds $most
 put $S/window_ms 60000
 put $S/restore 1
 check "a flush does not wait for the window" put $S/flush 1
-check "it holds all surplus" holds 1000
+check "it holds all surplus" holds $most
+
+# Signals: between two batches a flush looks, and a restore before it begins.
+put $S/restore 1
+put $L/delay_ms 200
+put $L/mode delay
+refuse EINTR "a signal ends a flush" "$HERE/poke" $S/flush 1 300
+check "what went is held" not zero $H/held
+put $S/restore 1
+put $S/flush 1 &
+flush=$!
+check "while there is another flush" soon flying 1
+refuse EINTR "a signal ends a restore that waits" "$HERE/poke" $S/restore 1 300
+put $L/mode ack
+wait $flush
+check "the flush ends well" holds $most
+
+# Counters and events of a restore say the same.
+T=/sys/kernel/tracing
+restores=$(stat restores)
+restored=$(stat restored_bytes)
+held=$(cat $H/held_bytes)
+: >$T/trace
+put $T/events/aeration/enable 1
+put $S/restore 1
+put $S/flush 1
+put $T/events/aeration/enable 0
+restores=$(($(stat restores) - restores))
+restored=$(($(stat restored_bytes) - restored))
+check "what was held was restored" [ "$restored" -eq "$held" ]
+check "it took some batches" [ "$restores" -gt 0 ]
+check "an event is there for each that was asked for" \
+	[ "$(grep -c 'aeration_restore_submit: backend=loop blocks=[0-9]* bytes=[0-9]*$' $T/trace)" -eq $restores ]
+check "and for each that was done" \
+	[ "$(grep -c 'aeration_restore_ack: backend=loop taken=[0-9]* bytes=[0-9]* ns=[0-9]* err=0$' $T/trace)" -eq $restores ]
+check "they agree on the bytes" \
+	[ "$(sum_of bytes aeration_restore_ack)" -eq "$restored" ]
+check "and on what was asked for" \
+	[ "$(sum_of bytes aeration_restore_submit)" -eq "$restored" ]
+check "and on the blocks" \
+	[ "$(sum_of taken aeration_restore_ack)" -eq $((restored >> 21)) ]
+check "a sample has its fields" \
+	grep -q 'aeration_sample: unused=[0-9]* surplus=[0-9]* reported=[0-9]* window_ms=60000$' $T/trace
+: >$T/trace
 
 # A device that takes a part of a batch, at every index, and then none of it.
 put $S/max_held 16M
@@ -169,7 +261,7 @@ for i in 0 1 2 3 4 5 6 7; do
 	put $L/mode fail
 	put $S/restore 1
 	refused=$(stat refused)
-	refuse "a part of a batch is not a success (block $i)" put $S/flush 1
+	refuse EIO "a part of a batch is not a success (block $i)" put $S/flush 1
 	check "what was taken is held" is $H/held $i
 	check "the rest was refused" [ "$(stat refused)" -eq $((refused + 8 - i)) ]
 	check "nothing is lost" adds_up
@@ -178,7 +270,7 @@ done
 for mode in refuse error; do
 	put $S/restore 1
 	put $L/mode $mode
-	refuse "$mode: a flush says so" put $S/flush 1
+	refuse EIO "$mode: a flush says so" put $S/flush 1
 	check "$mode: nothing is held" zero $H/held
 	check "$mode: nothing is lost" adds_up
 	put $L/mode ack
@@ -192,7 +284,7 @@ for i in 0 1 2 3 4 5 6 7; do
 	put $L/restore_at $i
 	put $L/restore_mode short
 	put $S/reserve_mb 100000
-	check "a part of a batch comes back (block $i)" soon sh -c "[ \$(cat $H/held) -lt 8 ] || [ $i -eq 0 ]"
+	check "a part of a batch comes back (block $i)" soon some_are_back
 	check "nothing is lost" adds_up
 	put $L/restore_mode ack
 	check "and the rest when there is memory again" soon zero $H/held
@@ -204,7 +296,7 @@ put $S/restore 1
 put $S/max_held 100%
 put $S/flush 1
 for mode in none error; do
-	soon holds 1000
+	soon holds $most
 	held=$(held_mib)
 	put $L/restore_mode $mode
 	asked=$(cat $L/restores)
@@ -217,7 +309,7 @@ for mode in none error; do
 	echo "# asked $asked times in 5 s"
 	check "$mode: it asks now and then" [ $asked -ge 2 ]
 	check "$mode: but does not spin" [ $asked -le 50 ]
-	refuse "$mode: a restore on request fails" put $S/restore 1
+	refuse EAGAIN "$mode: a restore on request fails" put $S/restore 1
 	put $L/restore_mode ack
 	check "$mode: it recovers" soon zero $H/held
 	check "$mode: and is no longer starved" soon is $H/starved 0
@@ -230,7 +322,7 @@ check "and that it is over" said "gives memory back again"
 # A host without memory, and the module goes.
 put $L/restore_mode none
 put $P/backend none
-check "what does not come back stays counted" holds 1000
+check "what does not come back stays counted" holds $most
 check "and is named" said "stay out of use until backend loop starts again"
 check "and does not count as available" \
 	[ "$(meminfo MemAvailable)" -le "$(free_kib)" ]
@@ -245,7 +337,7 @@ check "no page was used meanwhile" zero $L/touched
 
 # A silent device fails; what is held comes back.
 put $S/flush 1
-soon holds 1000
+soon holds $most
 echo 1000 >/sys/module/aeration_loop/parameters/timeout_ms
 put $L/mode silent
 burst 256
@@ -255,19 +347,15 @@ check "what was held is back" zero $H/held
 check "nothing is in flight" zero $H/in_flight
 rmmod aeration_loop
 check "unloading and loading" modprobe aeration_loop durable=1 capacity=64
-soon holds 1000
+soon holds $most
 check "unload with memory held" rmmod aeration_loop
 check "all of it is back" zero $H/held
 check "nothing is quarantined" zero $H/quarantined
-all_free()
-{
-	not_less "$(free_kib)" "$before" 20480
-}
-check "all memory is free again" soon all_free
+check "all memory is free again" soon free_as_before
 
 # Under load, in flight.
 modprobe aeration_loop durable=1
-"$HERE/memwork" churn 900 10 >/dev/null &
+"$HERE/memwork" churn $((total * 45 / 100)) 10 >/dev/null &
 load=$!
 for i in 1 2 3 4 5 6; do
 	sleep 0.7
@@ -279,14 +367,14 @@ check "nobody was killed for it" [ "$(oom_kills)" -eq "$kills" ]
 check "no page was used while it was held" zero $L/touched
 unload
 
-# Most of the guest is on its way to a device that takes its time.
+# Much of the guest is on its way to a device that takes its time.
 modprobe aeration backend=loop window_ms=60000
 modprobe aeration_loop durable=1 capacity=512 scrub=N
 put $L/delay_ms 2000
 put $L/mode delay
 put $S/flush 1 &
 flush=$!
-check "most of the guest is in flight" soon sh -c "[ \$(cat $H/in_flight) -ge 400 ]"
+check "much of the guest is in flight" soon flying $((total / 5))
 check "a program that needs it gets it" burst $mib
 check "nobody was killed for it" [ "$(oom_kills)" -eq "$kills" ]
 put $L/mode ack
@@ -300,7 +388,7 @@ put $L/delay_ms 5000
 put $L/mode delay
 put $S/flush 1 &
 flush=$!
-check "a batch is on its way" soon sh -c "[ \$(cat $H/in_flight) -ge 1 ]"
+check "a batch is on its way" soon flying 1
 put /sys/module/aeration_loop/parameters/scrub Y
 check "scrub is on when that batch is there" zero $H/in_flight
 wait $flush
@@ -312,24 +400,26 @@ unload
 
 # Memory that was needed a moment ago is not taken at once.
 start backoff_ms=0
-soon holds 1000
+soon holds $most
 check "all surplus is held" soon settled
 put $S/window_ms 5000
 sleep 6 # for the new window to be full
-left=$(($(held_mib) - 400))
-put $S/reserve_mb 512
+back=$((total / 5))
+left=$(($(held_mib) - back))
+put $S/reserve_mb $((total / 4))
 check "a part of it comes back" soon holds_no_more $left
 put $S/reserve_mb 16
-# 200 blocks and more came back. What the system frees by itself may go: few.
+# A block has 2 MiB. What the system frees by itself may go: few.
+blocks=$((back / 2))
 taken=$(cut -d ' ' -f 1 $H/states)
 sleep 2
-refuse "what was restored is kept for a window" taken_more 50
-check "and goes after it" soon taken_more 150
+check "what was restored is kept for a window" not taken_more $((blocks / 4))
+check "and goes after it" soon taken_more $((blocks * 3 / 4))
 unload
 
 # Smaller blocks.
 start order=4
-check "smaller blocks are held as well" soon holds 500
+check "smaller blocks are held as well" soon holds $((total / 4))
 check "and are that small" is $S/order 4
 put $P/backend none
 check "and come back" zero $H/held

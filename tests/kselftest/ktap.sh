@@ -7,6 +7,9 @@ S=/sys/kernel/aeration
 P=/sys/module/aeration/parameters
 KTAP_NR=0
 KTAP_BAD=0
+KTAP_MARK=
+KTAP_MARKS=0
+ktap_writer=
 
 # ktap_start [virtio|xen]: begin, if this machine can: if it has a virtio balloon
 # or is a Xen domain
@@ -63,16 +66,55 @@ check()
 	report "$status" "$name"
 }
 
-# refuse NAME COMMAND...: the command must fail
+# What shells and modprobe say of an error.
+error_text()
+{
+	case $1 in
+	EPERM) ktap_error="Operation not permitted" ;;
+	EINTR) ktap_error="Interrupted system call" ;;
+	EIO) ktap_error="Input/output error" ;;
+	EAGAIN) ktap_error="Resource temporarily unavailable" ;;
+	ENOMEM) ktap_error="Cannot allocate memory" ;;
+	EACCES) ktap_error="Permission denied" ;;
+	EBUSY) ktap_error="Device or resource busy" ;;
+	ENODEV) ktap_error="No such device" ;;
+	EINVAL) ktap_error="Invalid argument" ;;
+	EOPNOTSUPP) ktap_error="Operation not supported" ;;
+	*) echo "no text is known for $1" && return 1 ;;
+	esac
+}
+
+# fails ERROR COMMAND...: does the command fail with that error, and no other?
+fails()
+{
+	error_text "$1" || return
+	ktap_wanted=$1
+	shift
+	ktap_writer=$HERE/poke
+	if ktap_said=$("$@" 2>&1); then
+		ktap_said="it succeeded"
+	fi
+	ktap_writer=
+	case $ktap_said in
+	*": $ktap_error") return ;;
+	esac
+	echo "it should fail with $ktap_wanted, \"$ktap_error\", but: $ktap_said"
+	return 1
+}
+
+# refuse ERROR NAME COMMAND...: the command must fail with that error
 refuse()
 {
-	name=$1
-	shift
-	if "$@" >/tmp/ktap.out 2>&1; then
-		report 1 "$name"
-	else
-		report 0 "$name"
-	fi
+	error=$1
+	name=$2
+	shift 2
+	check "$name" fails "$error" "$@"
+}
+
+# not COMMAND...
+not()
+{
+	! "$@"
 }
 
 ktap_end()
@@ -85,49 +127,93 @@ ktap_end()
 # put FILE VALUE: like a shell redirection, but as a command
 put()
 {
-	echo "$2" >"$1"
+	# A shell's own echo knows only one error, whatever the file says.
+	if [ -n "$ktap_writer" ]; then
+		"$ktap_writer" "$1" "$2"
+	else
+		echo "$2" >"$1"
+	fi
+}
+
+# first_line FILE: into $ktap_line. The shell reads by itself: here a process takes
+# longer than all that is looked at.
+first_line()
+{
+	ktap_line=
+	IFS= read -r ktap_line <"$1"
 }
 
 # is FILE VALUE: does the file hold the value?
 is()
 {
-	[ "$(cat "$1")" = "$2" ] && return
-	echo "$1 is \"$(cat "$1")\", should be \"$2\""
+	first_line "$1"
+	[ "$ktap_line" = "$2" ] && return
+	echo "$1 is \"$ktap_line\", should be \"$2\""
 	return 1
 }
 
 # has FILE TEXT
 has()
 {
-	grep -q -- "$2" "$1" && return
+	first_line "$1"
+	case $ktap_line in
+	*"$2"*) return ;;
+	esac
+	grep -qF -- "$2" "$1" && return
 	echo "$1 does not say \"$2\" but: $(cat "$1")"
 	return 1
 }
 
-# said TEXT: has the kernel log said this?
+# mark: what the kernel log says from here on is new
+mark()
+{
+	KTAP_MARK="ktap mark $$.$((KTAP_MARKS += 1))."
+	echo "$KTAP_MARK" >/dev/kmsg
+}
+
+# said TEXT: has the kernel log said this since the last mark?
 said()
 {
-	dmesg | grep -q -- "$1" && return
-	echo "the kernel log does not say \"$1\""
+	dmesg | awk -v mark="$KTAP_MARK" -v text="$1" '
+		index($0, text) { found = 1 }
+		mark != "" && index($0, mark) { found = 0 }
+		END { exit !found }' && return
+	echo "the kernel log does not say \"$1\" after \"$KTAP_MARK\""
 	return 1
+}
+
+# stat_of NAME: a counter of the core, into $ktap_line
+stat_of()
+{
+	first_line "$S/stats/$1"
 }
 
 stat()
 {
-	cat "$S/stats/$1"
+	stat_of "$1"
+	echo "$ktap_line"
 }
 
 # What should happen at once may take a host with other work so long, s. The core
 # leaves a device that refuses alone for up to 16 s.
 SOON=120
 
+# now_s: whole seconds since the boot, into $ktap_line
+now_s()
+{
+	first_line /proc/uptime
+	ktap_line=${ktap_line%%.*}
+}
+
 # soon COMMAND...: does the command succeed soon?
 soon()
 {
-	ktap_until=$(($(date +%s) + SOON))
-	while [ "$(date +%s)" -lt "$ktap_until" ]; do
+	now_s
+	ktap_until=$((ktap_line + SOON))
+	while [ "$ktap_line" -lt "$ktap_until" ]; do
 		"$@" >/dev/null 2>&1 && return
 		sleep 0.1
+		now_s
 	done
 	"$@"
 }
@@ -135,15 +221,17 @@ soon()
 # more NAME COUNT: is a counter larger?
 more()
 {
-	[ "$(stat "$1")" -gt "$2" ] && return
-	echo "stats/$1 is $(stat "$1"), should be more than $2"
+	stat_of "$1"
+	[ "$ktap_line" -gt "$2" ] && return
+	echo "stats/$1 is $ktap_line, should be more than $2"
 	return 1
 }
 
 # grows NAME: does a counter grow soon?
 grows()
 {
-	soon more "$1" "$(stat "$1")"
+	stat_of "$1"
+	soon more "$1" "$ktap_line"
 }
 
 # zero FILE: is a gauge back to nothing?
@@ -172,7 +260,38 @@ total_kib()
 # work: some memory taken and given back
 work()
 {
-	"$HERE/memwork" churn 256 2 >/dev/null
+	"$HERE/memwork" churn 256 1 >/dev/null
+}
+
+# A block of the smallest order is twice as much, KiB.
+HALF_A_BLOCK=1024
+
+# foreign: what a module that is not ours leaves behind
+foreign()
+{
+	modprobe zram
+	work
+	rmmod zram
+}
+
+# measure_free COMMAND...: how much is free after the command, and how far readings
+# differ when it runs again
+measure_free()
+{
+	"$@"
+	KTAP_FREE=$(free_kib)
+	"$@"
+	ktap_again=$(free_kib)
+	KTAP_NOISE=$((KTAP_FREE > ktap_again ? KTAP_FREE - ktap_again :
+		ktap_again - KTAP_FREE))
+	echo "# free $KTAP_FREE KiB, again $ktap_again KiB"
+}
+
+# free_as_before: is as much free as when it was measured, to less than a block? The
+# kernel's own compaction takes free blocks for a moment.
+free_as_before()
+{
+	not_less "$(free_kib)" "$KTAP_FREE" $((KTAP_NOISE + HALF_A_BLOCK))
 }
 
 # not_less MEASURED BEFORE NOISE: all in KiB
@@ -183,9 +302,10 @@ not_less()
 	return 1
 }
 
-# unload: every module of ours
+# unload: every module of ours; what they say as they go is new
 unload()
 {
+	mark
 	for m in aeration_virtio aeration_xen aeration_hyperv aeration_loop \
 		aeration; do
 		[ ! -e /sys/module/$m ] || rmmod $m

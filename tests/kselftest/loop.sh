@@ -8,15 +8,15 @@ L=/sys/kernel/debug/aeration_loop
 # Free memory that was not reported yet.
 fresh()
 {
-	"$HERE/memwork" churn 256 1 >/dev/null
+	"$HERE/memwork" churn 128 0.3 >/dev/null
 }
 
 ktap_start
 modprobe aeration backend=loop window_ms=0 reserve_mb=0
 check "without a device nothing runs" is $S/state off
 check "and says why" has $S/why/loop "no device"
-refuse "flush without a backend is an error" put $S/flush 1
-refuse "a capacity above 32 is refused" modprobe aeration_loop capacity=33
+refuse ENODEV "flush without a backend is an error" put $S/flush 1
+refuse EINVAL "a capacity above 32 is refused" modprobe aeration_loop capacity=33
 check "and named" said "a capacity of 33 blocks is more than the 32 of a batch"
 modprobe aeration_loop capacity=4 timeout_ms=2000
 check "loop runs when asked for by name" is $S/backend loop
@@ -27,6 +27,23 @@ check "batches are delivered" soon more batches 0
 check "no batch is larger than the capacity" awk '$3 > 4 { exit 1 }' $L/batches
 
 T=/sys/kernel/tracing
+# fields EVENT NAME...: the event has these fields, and no others
+fields()
+{
+	format=$T/events/aeration/$1/format
+	shift
+	names=$(sed -n 's/.* \([a-z_]*\)\(\[[0-9]*\]\)*;.*offset:.*/\1/p' "$format" |
+		grep -v ^common_ | tr '\n' ' ')
+	[ "$names" = "$* " ] && return
+	echo "$format has: $names"
+	return 1
+}
+for event in batch restore; do
+	check "$event: fields on the way out" fields aeration_${event}_submit backend blocks bytes
+	check "$event: and back" fields aeration_${event}_ack backend taken bytes ns err
+done
+check "state: fields" fields aeration_state from to backend
+check "sample: fields" fields aeration_sample unused surplus reported window_ms
 put $T/events/aeration/enable 1
 fresh
 check "batches are traced on their way out" soon has $T/trace "aeration_batch_submit: backend=loop blocks=4"
@@ -56,7 +73,7 @@ put $L/mode ack
 check "after a success" soon more bytes "$was"
 put $S/window_ms 1000
 put $L/mode error
-"$HERE/memwork" churn 256 2 >/dev/null
+"$HERE/memwork" churn 128 2 >/dev/null
 check "errors within a window" grows errors
 sleep 5
 was=$(stat bytes)
@@ -71,7 +88,7 @@ was=$(stat batches)
 put $L/mode ack
 fresh
 check "and it goes on when it is well again" soon more batches "$was"
-refuse "an unknown mode is refused" put $L/mode nonsense
+refuse EINVAL "an unknown mode is refused" put $L/mode nonsense
 check "and changes nothing" is $L/mode ack
 check "flush reports what is there" put $S/flush 1
 # What was freed meanwhile is surplus at once, and on its way.
@@ -83,7 +100,7 @@ check "nothing is in flight afterwards" soon zero $S/stats/in_flight_bytes
 pulse()
 {
 	for _ in $(seq "$1"); do
-		"$HERE/memwork" churn 512 0.05 >/dev/null
+		"$HERE/memwork" churn 256 0.05 >/dev/null
 		sleep 5.5
 		is $S/window_now_ms 4000 >/dev/null || break
 	done
@@ -100,6 +117,18 @@ check "and then it does not" is $S/window_now_ms 4000
 put $S/backoff_ms 30000
 put $S/window_ms 0
 
+# Each batch takes a moment, and there are many.
+put $S/window_ms 60000
+"$HERE/memwork" burst 512 >/dev/null
+put $L/delay_ms 50
+put $L/mode delay
+refuse EINTR "a signal ends a flush" "$HERE/poke" $S/flush 1 200
+put $L/mode ack
+check "and another one does the rest" put $S/flush 1
+refuse EINVAL "flush takes only a one" put $S/flush 2
+refuse EOPNOTSUPP "there is nothing to restore" put $S/restore 1
+put $S/window_ms 0
+
 put $L/mode silent
 fresh
 check "a silent device fails in the end" soon is $S/state failed
@@ -107,6 +136,7 @@ check "its timeout is counted" is $S/stats/timeouts 1
 check "sysfs says why" has $S/why/loop "did not answer"
 check "its blocks came back" zero $S/stats/in_flight_bytes
 check "nothing is quarantined" zero $S/hold/quarantined
+refuse ENODEV "and it is not flushed" put $S/flush 1
 check "it can be unloaded" rmmod aeration_loop
 check "and then the core is off" is $S/state off
 check "and used again after a reload" modprobe aeration_loop timeout_ms=600000
@@ -119,7 +149,7 @@ check "it unloads at once" rmmod aeration_loop
 wait
 check "and nothing is lost" zero $S/stats/in_flight_bytes
 modprobe aeration_loop
-"$HERE/memwork" churn 512 8 >/dev/null &
+"$HERE/memwork" churn 256 8 >/dev/null &
 load=$!
 for i in 1 2 3 4 5 6; do
 	sleep 0.5

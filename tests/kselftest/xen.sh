@@ -81,7 +81,7 @@ done
 # A host that gives nothing for a while, large or small.
 put $S/flush 1
 fault op=populate stop_at=0 times=1000
-refuse "a host without memory is noticed" put $S/restore 1
+refuse EAGAIN "a host without memory is noticed" put $S/restore 1
 check "what did not come stays held" is "$H/held" $BLOCKS
 check "every block is in one state" adds_up
 rmmod aeration_xen_faults
