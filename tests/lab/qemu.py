@@ -9,9 +9,11 @@ QEMU is the one of the kernel's own suite, run from its root as an ordinary
 process of ours, so what it has of the guest's memory is what the host gives.
 """
 
+import functools
 import os
 import pathlib
 import re
+import subprocess
 import time
 
 from . import LabError, cache, image, kernels, roots, saved, say, scan, tally
@@ -41,6 +43,9 @@ TB_SIZE = 256
 # seconds. On a busy host it is silent for ten.
 SILENCE = 45
 
+# Seconds for it to say what a device can do.
+QEMU_TIMEOUT = 30
+
 # Between two looks whether a device has been plugged in, seconds.
 PLUG_POLL = 0.1
 PLUG_TIMEOUT = 120
@@ -60,9 +65,22 @@ def accelerator():
     return f"tcg,thread=multi,tb-size={TB_SIZE}"
 
 
-def _properties(balloon):
+@functools.cache
+def _synchronous(root):
+    """Return what makes the balloon answer before the guest goes on.
+
+    That of QEMU 7.2 always does, and knows no such property.
+    """
+    done = subprocess.run(
+        roots.command(root, "usr/bin/qemu-system-x86_64", "-device",
+                      "virtio-balloon-pci,help"),
+        capture_output=True, text=True, check=True, timeout=QEMU_TIMEOUT)
+    return {"ioeventfd": "off"} if "ioeventfd=" in done.stdout else {}
+
+
+def _properties(balloon, more):
     """Return the -device text of the balloon from Vm's argument."""
-    properties = {"free-page-reporting": "on"}
+    properties = {"free-page-reporting": "on", **more}
     if isinstance(balloon, dict):
         properties.update(balloon)
     text = ",".join(f"{key}={value}" for key, value in properties.items())
@@ -92,7 +110,9 @@ class Vm(QemuMachine):
     vmlinux       boot this kernel of our own instead, see tree.py
     icount        a shift: every instruction takes 2^shift ns of the guest's
                   time, and an idle guest's time leaps to its next timer;
-                  without KVM, and with one processor only
+                  without KVM, and processors take turns. QEMU's own balloon
+                  answers before the guest goes on. Nothing outside does: while
+                  a guest waits for it, or for a command, hours go by
     wait          wait for the boot; False with extra=["-incoming", ...]
     plain         the kernel command line is what a user's would be, nothing
                   on it to make emulation quicker
@@ -146,7 +166,9 @@ class Vm(QemuMachine):
                         "-device", "pcie-root-port,id=port1,chassis=2,slot=2"]
         if self.balloon is not False:
             bus = ",bus=port0" if self.machine == "q35" else ""
-            devices += ["-device", _properties(self.balloon) + bus]
+            devices += ["-device", _properties(
+                self.balloon, {} if self.icount is None else
+                _synchronous(roots.root_for(self.qemu_of))) + bus]
         speed = ["-accel", accelerator()]
         processor = "max" if accelerator() == "kvm" else f"max,{SLOW_STRINGS}"
         if self.icount is not None:
