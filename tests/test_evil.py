@@ -38,7 +38,7 @@ def rebind(vm):
 
 def make_batches(vm):
     """Start a load that keeps freeing memory; return the job."""
-    return vm.start("exec /opt/aeration/memwork churn 512 600")
+    return vm.start("exec /opt/aeration/memwork churn 256 600")
 
 
 def check_memory(vm):
@@ -114,6 +114,7 @@ def test_lying_device(image, kernel):
         assert guest.stat(vm, "timeouts") == 1
         assert device.snapshot()["resets"] == 1
 
+        guest.mark(vm)
         device.mode = "absurd-len"
         guest.wait_said(vm, "claims to have written")
         assert guest.value(vm, "state") == "running"
