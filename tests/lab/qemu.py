@@ -39,6 +39,10 @@ QUICK_LINE = "mitigations=off cryptomgr.notests tsc=reliable"
 # Of translated code, MiB: QEMU's own choice depends on the machine.
 TB_SIZE = 256
 
+# For `icount`: one instruction takes 8 ns, so a processor is as slow as it is here,
+# emulated.
+ICOUNT_SHIFT = 3
+
 # Seconds for it to say what a device can do.
 QEMU_TIMEOUT = 30
 
