@@ -6,7 +6,7 @@ import itertools
 import pathlib
 import tempfile
 
-from lab.qemu import Vm
+from lab.qemu import ICOUNT_SHIFT, Vm
 from lab.vhost_balloon import Hintd, VhostBalloon
 
 SYSFS = "/sys/kernel/aeration"
@@ -42,6 +42,15 @@ def integrity_words(config):
     """
     return "every" if config.getoption("--tier", default="check") != "check" \
         else ""
+
+
+def counting(kernel, name, *, cpus=1, icount=ICOUNT_SHIFT, **more):
+    """Return a Vm whose clock is made of its own instructions.
+
+    What depends on time is the same in it on every host, and sleeping costs
+    nothing. Between two commands hours go by: what belongs together is one.
+    """
+    return Vm(kernel, f"{name}-{kernel}", cpus=cpus, icount=icount, **more)
 
 
 def value(vm, name):

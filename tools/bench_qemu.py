@@ -25,7 +25,8 @@ from figures import figures
 from toolkit import MIB, SYSFS
 
 from lab import build, kernels, roots
-from lab.qemu import Vm, accelerator
+from lab.discards import Discards, discarded	# noqa: F401
+from lab.qemu import ICOUNT_SHIFT, Vm, accelerator
 
 FILE = "bench"
 
@@ -36,20 +37,11 @@ DRIVERS = {"ours": OURS, "stock": STOCK}
 GIB = 1 << 30
 GUEST_MIB = 2048
 
-# The trace of what QEMU lets go of, on its standard error. It has another name
-# since 11.1.
-TRACE = ("-trace", "ram_block_discard_*range")
-DISCARD = re.compile(rb"ram_block_discard_(?:shared_)?range \S+ \+ 0x([0-9a-f]+): "
-                     rb"madvise: \d fallocate: \d ret: 0\n")
-
 # Whichever driver is loaded.
 UNLOAD = (f"for one in {OURS} aeration {STOCK}; do "
           "test ! -e /sys/module/$one || rmmod $one || exit; done")
 
 QEMU_TIMEOUT = 30	# seconds for it to say its version
-
-# In a guest that counts instructions one takes 2^ICOUNT_SHIFT ns of its time.
-ICOUNT_SHIFT = 3
 
 # Sources that decide what is measured, beside those in the guest.
 MEASURING = ("tools", "host")
@@ -125,17 +117,7 @@ def guests(options, name, count=1, **more):
     with contextlib.ExitStack() as stack:
         yield [stack.enter_context(
             Vm(options.kernel, f"bench-{name}{number}-{options.kernel}",
-               extra=TRACE, **more)) for number in range(1, count + 1)]
-
-
-def synchronous(options):
-    """Return what makes the device answer before the guest goes on.
-
-    The balloon of QEMU 7.2 does so always, and knows no such property.
-    """
-    knows = "ioeventfd=" in ask_qemu(
-        options.kernel, "-device", "virtio-balloon-pci,help")
-    return "ioeventfd=off" if knows else True
+               **more)) for number in range(1, count + 1)]
 
 
 @contextlib.contextmanager
@@ -145,8 +127,7 @@ def counting_guest(options, name):
     Each takes the same time, and time stands still for nothing else: what is
     done in it repeats nearly exactly, on however busy a host.
     """
-    with guests(options, name, cpus=1, icount=ICOUNT_SHIFT,
-                balloon=synchronous(options)) as (vm,):
+    with guests(options, name, cpus=1, icount=ICOUNT_SHIFT) as (vm,):
         yield vm
 
 
@@ -188,29 +169,6 @@ def minor_faults(pid):
     with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
         # Field 10; the name, field 2, is in brackets and may have spaces.
         return int(stat.read().rpartition(")")[2].split()[7])
-
-
-def discarded(data):
-    """Return the lengths of what QEMU let go of, from its log."""
-    return [int(length, 16) for length in DISCARD.findall(data)]
-
-
-class Discards:
-    """What QEMU lets go of, from now on."""
-
-    def __init__(self, vm):
-        self.path = vm.logs / "qemu.log"
-        self.start = self.path.stat().st_size
-
-    def lengths(self):
-        """Return the lengths in bytes, one for each block."""
-        with open(self.path, "rb") as log:
-            log.seek(self.start)
-            return discarded(log.read())
-
-    def mib(self):
-        """Return how much that is, MiB."""
-        return sum(self.lengths()) / MIB
 
 
 def value(text, name):

@@ -10,17 +10,33 @@
  *				say "ready", wait until TARGET reads another
  *				number, and say how long it takes from there until
  *				WATCHED reads the same
+ *	memclock churn MIB SECONDS TURN_MS
+ *				touch MIB, bit by bit in TURN_MS, and free it, over
+ *				and over; say how often
+ *	memclock busy MIB SECONDS
+ *				touch MIB, sleep, free it, sleep, and say for how
+ *				many ns the first processor was not idle from the
+ *				free on; the only one, for that
  *
- * It looks with a pause between two looks, the same for both, so that one way
- * of moving memory can be compared with another.
+ * The first two look with a pause between two looks, the same for both, so that
+ * one way of moving memory can be compared with another.
  */
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#define PAGE_BYTES	4096UL
+#define MIB		(1UL << 20)
+
+/* A turn of churn touches so many parts, with a pause after each. */
+#define PARTS		64
 
 /* Between two looks, us. */
 #define PAUSE_US	2000
@@ -138,13 +154,147 @@ static int follow(const char *target, const char *watched)
 	return 0;
 }
 
+static char *map(size_t bytes)
+{
+	char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		fail("mmap");
+	return p;
+}
+
+static void touch(char *p, size_t bytes)
+{
+	size_t i;
+
+	for (i = 0; i < bytes; i += PAGE_BYTES)
+		p[i] = 1;
+}
+
+static void sleep_until(double when)
+{
+	double left = when - now_s();
+
+	if (left > 0)
+		usleep((useconds_t)(left * 1e6));
+}
+
+static int churn(size_t bytes, double seconds, double turn)
+{
+	double start = now_s(), end = start + seconds;
+	size_t part = bytes / PARTS;
+	unsigned long cycles = 0;
+	char *p;
+	size_t i;
+
+	for (; start < end; start = now_s()) {
+		p = map(bytes);
+		for (i = 0; i < PARTS; i++) {
+			touch(p + i * part, part);
+			sleep_until(start + turn * (double)(i + 1) / PARTS);
+		}
+		munmap(p, bytes);
+		cycles++;
+	}
+	printf("cycles %lu\n", cycles);
+	return 0;
+}
+
+/* What the kernel says of time, read before anything of it is looked at. */
+struct clocks {
+	char timers[1 << 16];
+	char sched[1 << 12];
+};
+
+static void slurp(const char *path, char *text, size_t size)
+{
+	int fd = open_or_fail(path, O_RDONLY);
+	size_t have = 0;
+	ssize_t got;
+
+	while ((got = read(fd, text + have, size - 1 - have)) > 0)
+		have += (size_t)got;
+	if (got < 0)
+		fail(path);
+	text[have] = '\0';
+	close(fd);
+}
+
+static void read_clocks(struct clocks *c)
+{
+	slurp("/proc/timer_list", c->timers, sizeof(c->timers));
+	slurp("/proc/schedstat", c->sched, sizeof(c->sched));
+}
+
+/* Return: the number after the first of a text's lines that begins so. */
+static int64_t number_after(const char *text, const char *begin, int *found)
+{
+	const char *at = strstr(text, begin);
+
+	*found = !!at;
+	if (!at)
+		return 0;
+	at += strlen(begin);
+	at += strspn(at, " \t:");
+	return strtoll(at, NULL, 10);
+}
+
+/*
+ * Kernels that do not say how long they were idle say how long tasks ran, which
+ * leaves out interrupts that come while the processor is idle.
+ */
+static int64_t busy_ns(const struct clocks *c)
+{
+	int64_t now, idle, wait, ran;
+	int found, waited;
+	const char *cpu;
+
+	now = number_after(c->timers, "now at", &found);
+	idle = number_after(c->timers, ".idle_sleeptime", &found);
+	wait = number_after(c->timers, ".iowait_sleeptime", &waited);
+	if (found && waited)
+		return now - idle - wait;
+	cpu = strstr(c->sched, "cpu0 ");
+	if (!cpu || sscanf(cpu, "cpu0 %*s %*s %*s %*s %*s %*s %" SCNd64,
+			   &ran) != 1) {
+		fprintf(stderr, "memclock: the kernel does not say how long it was idle\n");
+		exit(1);
+	}
+	return ran;
+}
+
+static int busy(size_t bytes, unsigned int seconds)
+{
+	static struct clocks before, after;
+	char *p = map(bytes);
+
+	touch(p, bytes);
+	/* Not for the first time when it counts. */
+	read_clocks(&before);
+	read_clocks(&after);
+	sleep(seconds);
+	read_clocks(&before);
+	munmap(p, bytes);
+	sleep(seconds);
+	read_clocks(&after);
+	printf("busy %" PRId64 "\n", busy_ns(&after) - busy_ns(&before));
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 5 && !strcmp(argv[1], "order"))
 		return order(argv[2], argv[3], argv[4]);
 	if (argc == 4 && !strcmp(argv[1], "follow"))
 		return follow(argv[2], argv[3]);
+	if (argc == 5 && !strcmp(argv[1], "churn"))
+		return churn(strtoul(argv[2], NULL, 0) * MIB,
+			     strtod(argv[3], NULL), strtod(argv[4], NULL) / 1e3);
+	if (argc == 4 && !strcmp(argv[1], "busy"))
+		return busy(strtoul(argv[2], NULL, 0) * MIB,
+			    (unsigned int)strtoul(argv[3], NULL, 0));
 	fprintf(stderr,
-		"usage: memclock order FILE WATCHED NUMBER | follow TARGET WATCHED\n");
+		"usage: memclock order FILE WATCHED NUMBER | follow TARGET WATCHED | churn MIB SECONDS TURN_MS | busy MIB SECONDS\n");
 	return 2;
 }

@@ -43,6 +43,10 @@ TB_SIZE = 256
 # seconds. On a busy host it is silent for ten.
 SILENCE = 45
 
+# For `icount`: one instruction takes 8 ns, so a processor is as slow as it is here,
+# emulated.
+ICOUNT_SHIFT = 3
+
 # Seconds for it to say what a device can do.
 QEMU_TIMEOUT = 30
 
