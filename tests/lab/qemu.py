@@ -224,10 +224,11 @@ class Vm(QemuMachine):
         What a test says on the command line, or adds to QEMU's, is what it is
         about: it boots with that. With KVM a boot is quick.
         """
-        if accelerator() == "kvm" or self.fresh or not self.wait or self.cmdline or self.extra or \
-                self.vmlinux or not self.pvh or self.machine != "pc" or \
-                isinstance(self.share_memory, str) or \
-                not isinstance(self.balloon, bool):
+        special = (self.cmdline, self.extra, self.vmlinux, not self.pvh,
+                   self.machine != "pc", isinstance(self.share_memory, str),
+                   not isinstance(self.balloon, bool))
+        if self.fresh or not self.wait or any(special) or \
+                accelerator() == "kvm":
             return None
         guest = image.image()
         root = roots.root_for(self.qemu_of)
