@@ -163,9 +163,9 @@ class Qemu(Host):
                    zip(self.outside(), self.before, strict=True))
 
     def gone(self):
-        self.vm.wait_until(lambda: self.less(guest.SHARE * HELD_MIB),
-                           f"{guest.SHARE:.0%} of {HELD_MIB} MiB to leave the "
-                           "host", guest.SOON)
+        self.vm.wait_until(lambda: self.less(guest.leaves(HELD_MIB)),
+                           f"{guest.leaves(HELD_MIB)} of {HELD_MIB} MiB to "
+                           "leave the host", guest.SOON)
 
     def stayed(self):
         time.sleep(IN_VAIN)
@@ -198,7 +198,7 @@ class Hintd(Qemu):
 
     def gone(self):
         super().gone()
-        start, wanted = self.counted, guest.SHARE * HELD_MIB * MIB
+        start, wanted = self.counted, guest.leaves(HELD_MIB) * MIB
         end = self.hintd.wait_for(
             lambda stats: stats.bytes_released >=
             start["bytes_released"] + wanted,
@@ -251,8 +251,8 @@ class Loop(Qemu):
     def gone(self):
         self.vm.wait_until(
             lambda: self.recorded() >= self.recorded_before +
-            guest.SHARE * HELD_MIB * MIB,
-            f"{guest.SHARE:.0%} of {HELD_MIB} MiB to be in the record",
+            guest.leaves(HELD_MIB) * MIB,
+            f"{guest.leaves(HELD_MIB)} of {HELD_MIB} MiB to be in the record",
             guest.SOON)
         assert not self.less(NOISE_MIB)
 

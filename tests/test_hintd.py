@@ -10,7 +10,7 @@ import time
 import pytest
 
 import guest
-from guest import MIB, SHARE
+from guest import MIB, leaves
 from lab import huge
 
 HELD_MIB = 384
@@ -34,10 +34,10 @@ def gives_back(vm, hintd):
     assert backed > HELD_MIB * MIB
     start = hintd.snapshot()
     guest.free_held(vm, job)
-    wanted = SHARE * HELD_MIB * MIB
+    wanted = leaves(HELD_MIB) * MIB
     vm.wait_until(lambda: hintd.guest_bytes() <= backed - wanted and
                   vm.resident() <= resident - wanted,
-                  f"{SHARE:.0%} of {HELD_MIB} MiB to leave the host",
+                  f"{leaves(HELD_MIB)} of {HELD_MIB} MiB to leave the host",
                   guest.SOON)
     guest.end_held(vm, job)
     hintd.wait_for(
@@ -170,8 +170,9 @@ def test_huge_pages(request, image):
             guest.free_held(vm, job)
             hintd.wait_for(
                 lambda stats: stats.backed <=
-                backed - SHARE * HUGE_HELD_MIB * MIB, guest.SOON,
-                f"{SHARE:.0%} of {HUGE_HELD_MIB} MiB to leave the host")
+                backed - leaves(HUGE_HELD_MIB) * MIB, guest.SOON,
+                f"{leaves(HUGE_HELD_MIB)} of {HUGE_HELD_MIB} MiB to leave the "
+                "host")
             guest.end_held(vm, job)
             clean(hintd)
             out = vm.run("/opt/aeration/integrity 20 1500 256 2048 " +

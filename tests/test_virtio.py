@@ -115,7 +115,7 @@ def test_queue_numbers(image, properties):
         job = guest.hold(vm, HELD_MIB)
         before = vm.resident()
         guest.free_held(vm, job)
-        vm.wait_until(lambda: vm.resident() < before - guest.SHARE * HELD_MIB * MIB,
+        vm.wait_until(lambda: vm.resident() < before - guest.leaves(HELD_MIB) * MIB,
                       "memory to leave the host", guest.SOON)
         guest.end_held(vm, job)
         guest.unload(vm)
