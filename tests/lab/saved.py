@@ -12,7 +12,7 @@ A Xen machine can, on a processor whose virtualisation QEMU emulates: what Xen h
 set up in it is in the state of the processor. So can PVH domains that run on it
 (seen with 4.17 and 4.20), if their consoles' ports are open when the state is
 loaded, as they were: else domain 0 sees its end of the console closed, and the
-domain runs on, but nobody hears of it. Nobody has tried it with an HVM domain.
+domain runs on, but nobody hears of it. It was not tried with PV and HVM ones.
 """
 
 import contextlib
