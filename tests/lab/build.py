@@ -66,7 +66,7 @@ def _stamp(root):
     return (root.parent / cache.STAMP).read_text(encoding="utf-8")
 
 
-class _Copy:
+class Copy:
     """The sources in a root, for the time of one build.
 
     Where they are there is the same for all trees that have the same sources, so
@@ -117,7 +117,7 @@ def _built(kernel):
     key = digest(files, _stamp(root), wanted)
 
     def make(place):
-        with _Copy(root, files, key[:16]) as copy:
+        with Copy(root, files, key[:16]) as copy:
             copy.make(f"building the modules for {kernel}",
                       place / "make.log", *wanted, f"M={copy.inside}")
             built = sorted(copy.outside.rglob("*.ko"))
@@ -183,7 +183,7 @@ def guest_programs():
     key = digest(files, _stamp(root))
 
     def make(place):
-        with _Copy(root, files, f"programs-{key[:16]}") as copy:
+        with Copy(root, files, f"programs-{key[:16]}") as copy:
             (copy.outside / "lab-output").mkdir()
             copy.make("building the guest programs", place / "make.log",
                       "-C", "tests/kselftest", "CC=gcc", "LDFLAGS=-static",

@@ -86,6 +86,7 @@ class Vm(QemuMachine):
                   takes 1-4 s longer and is what S3 sleep needs: QEMU resets a
                   PVH guest at wake-up instead of resuming it
     vmlinux       boot this kernel of our own instead, see tree.py
+    own           boot a kernel of our own with modules for it, a tree.Kernel
     icount        a shift: every instruction takes 2^shift ns of the guest's
                   time, and an idle guest's time leaps to its next timer;
                   without KVM, and with one processor only
@@ -101,7 +102,7 @@ class Vm(QemuMachine):
     def __init__(self, kernel, name, *, mem_mib=2048, cpus=2, qemu_of=None,
                  balloon=True, cmdline="", extra=(), share_memory=False,
                  allow=(), machine="pc", pvh=True,
-                 vmlinux=None, icount=None, wait=True, plain=False,
+                 vmlinux=None, own=None, icount=None, wait=True, plain=False,
                  fresh=False):
         super().__init__(kernel, name, allow)
         self.mem_mib = mem_mib
@@ -113,7 +114,8 @@ class Vm(QemuMachine):
         self.share_memory = share_memory
         self.machine = machine
         self.pvh = pvh
-        self.vmlinux = vmlinux
+        self.vmlinux = vmlinux or (own and own.vmlinux)
+        self.own = own
         self.icount = icount
         self.wait = wait
         self.plain = plain
@@ -151,10 +153,10 @@ class Vm(QemuMachine):
             *memory, "-global", f"{sleep}.disable_s3=0",
             "-kernel", self.vmlinux or (
                 which.vmlinux if self.pvh else which.vmlinuz),
-            "-initrd", guest.path,
+            "-initrd", self.own.initrd if self.own else guest.path,
             "-append", " ".join(word for word in (
-                COMMAND_LINE, "" if self.plain else QUICK_LINE, self.cmdline)
-                if word),
+                COMMAND_LINE, "" if self.plain else QUICK_LINE,
+                self.own.line if self.own else "", self.cmdline) if word),
             *devices, *self.extra]
 
     def resume(self):
@@ -177,7 +179,7 @@ class Vm(QemuMachine):
         about: it boots with that.
         """
         if self.fresh or not self.wait or self.cmdline or self.extra or \
-                self.vmlinux or not self.pvh or self.machine != "pc" or \
+                (self.vmlinux and not self.own) or not self.pvh or self.machine != "pc" or \
                 isinstance(self.share_memory, str) or \
                 not isinstance(self.balloon, bool):
             return None
@@ -187,7 +189,7 @@ class Vm(QemuMachine):
         return guest, saved.key(
             guest.sha256, which.version, kernels.stamp(self.kernel),
             (root.parent / cache.STAMP).read_text(encoding="utf-8"),
-            self._arguments(guest))
+            self.own and self.own.key, self._arguments(guest))
 
     def boot(self):
         """Start QEMU and wait for the guest's agent, unless wait=False.
@@ -199,7 +201,7 @@ class Vm(QemuMachine):
         try:
             self._boot_once()
         except GuestError:
-            if self.vmlinux or accelerator() == "kvm" or \
+            if (self.vmlinux and not self.own) or accelerator() == "kvm" or \
                     not self._emulator_erred():
                 raise
             say(f"{self.name}: the emulator failed before there was anything "
