@@ -112,6 +112,7 @@ class Vm(QemuMachine):
                   takes 1-4 s longer and is what S3 sleep needs: QEMU resets a
                   PVH guest at wake-up instead of resuming it
     vmlinux       boot this kernel of our own instead, see tree.py
+    own           boot a kernel of our own with modules for it, a tree.Kernel
     icount        a shift: every instruction takes 2^shift ns of the guest's
                   time, and an idle guest's time leaps to its next timer;
                   without KVM, and processors take turns. QEMU's own balloon
@@ -131,7 +132,7 @@ class Vm(QemuMachine):
     def __init__(self, kernel, name, *, mem_mib=2048, cpus=2, qemu_of=None,
                  balloon=True, cmdline="", extra=(), share_memory=False,
                  allow=(), machine="pc", pvh=True,
-                 vmlinux=None, icount=None, wait=True, plain=False,
+                 vmlinux=None, own=None, icount=None, wait=True, plain=False,
                  fresh=False):
         super().__init__(kernel, name, allow)
         self.mem_mib = mem_mib
@@ -143,7 +144,8 @@ class Vm(QemuMachine):
         self.share_memory = share_memory
         self.machine = machine
         self.pvh = pvh
-        self.vmlinux = vmlinux
+        self.vmlinux = vmlinux or (own and own.vmlinux)
+        self.own = own
         self.icount = icount
         self.wait = wait
         self.plain = plain
@@ -185,10 +187,10 @@ class Vm(QemuMachine):
             *memory, "-global", f"{sleep}.disable_s3=0",
             "-kernel", self.vmlinux or (
                 which.vmlinux if self.pvh else which.vmlinuz),
-            "-initrd", guest.path,
+            "-initrd", self.own.initrd if self.own else guest.path,
             "-append", " ".join(word for word in (
-                COMMAND_LINE, "" if self.plain else QUICK_LINE, self.cmdline)
-                if word),
+                COMMAND_LINE, "" if self.plain else QUICK_LINE,
+                self.own.line if self.own else "", self.cmdline) if word),
             *devices, *self.extra]
 
     def resume(self):
@@ -224,7 +226,8 @@ class Vm(QemuMachine):
         What a test says on the command line, or adds to QEMU's, is what it is
         about: it boots with that. With KVM a boot is quick.
         """
-        special = (self.cmdline, self.extra, self.vmlinux, not self.pvh,
+        special = (self.cmdline, self.extra, self.vmlinux and not self.own,
+                   not self.pvh,
                    self.machine != "pc", isinstance(self.share_memory, str),
                    not isinstance(self.balloon, bool))
         if self.fresh or not self.wait or any(special) or \
@@ -236,7 +239,7 @@ class Vm(QemuMachine):
         return guest, saved.key(
             guest.sha256, which.version, kernels.stamp(self.kernel),
             (root.parent / cache.STAMP).read_text(encoding="utf-8"),
-            self._arguments(guest))
+            self.own and self.own.key, self._arguments(guest))
 
     def boot(self):
         """Start QEMU and wait for the guest's agent, unless wait=False.
@@ -248,7 +251,7 @@ class Vm(QemuMachine):
         try:
             self._boot_once()
         except GuestError:
-            if self.vmlinux or accelerator() == "kvm" or \
+            if (self.vmlinux and not self.own) or accelerator() == "kvm" or \
                     not self._emulator_erred():
                 raise
             say(f"{self.name}: the emulator failed before there was anything "

@@ -28,6 +28,11 @@ _EVIDENCE = re.compile("|".join((
     r"Unknown symbol", r"disagrees about version of symbol",
     r"irq \d+: nobody cared", r"DMA-API: ", r"ODEBUG: ",
     r"sysfs: cannot create duplicate", r"memory leak",
+    # What only kernels that are built to look say.
+    r"trying to register non-static key",
+    r"turning off the locking correctness validator", r"lockdep is turned off",
+    r"pagealloc: (memory corruption|single bit error)",
+    r"Padding overwritten", r"Redzone overwritten", r"Poison overwritten",
     # Xen's own console, and what the lab's domain 0 says about domains.
     r"\(XEN\) .*(Panic on CPU|Xen BUG|Xen WARN|Assertion '.*' failed|FATAL"
     r"|domain_crash|[Dd]om(ain )?\d+ (\(vcpu#\d+\) )?crashed|[Uu]nhandled"

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: GPL-2.0
+"""On kernels that look at what is done to them, see lab/tree.py.
+
+Debian's kernels are built without what finds a lock taken in the wrong order,
+sleep where there must be none, memory that is used after it was freed. These
+are made to: whatever such a kernel says of it is on its console, and there, as
+in every guest, it fails the test.
+"""
+
+import pytest
+
+import domu
+import guest
+import ktap
+from lab import dom0, scan, tree
+from lab.machine import GuestError
+from lab.qemu import Vm
+from lab.xen import Xen
+
+FLAVOURS = ("debug-6.1",)
+
+SCRIPTS = ("params", "choose", "loop", "hold", "virtio", "idle")
+
+# What the lab's own fill-and-compare program does, see places.py.
+BATCHES = 20
+PATTERN_MIB = 512
+
+# What a program uses, of a guest of 2 GiB of which most is held.
+BURST_MIB = 1500
+
+ROUNDS = 5	# of loading and unloading
+
+pytestmark = [pytest.mark.xdist_group("tree"), pytest.mark.all_only(
+    "it builds kernels that nothing else needs")]
+
+
+@pytest.fixture(params=FLAVOURS, scope="module")
+def own(request):
+    """A kernel of our own."""
+    return tree.kernel(request.param)
+
+
+def booted(own, name, **more):
+    """A guest with it."""
+    return Vm(own.series, f"debug-{name}", own=own, **more)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_kselftest(own, script):
+    """The guest-side tests."""
+    with booted(own, script) as vm:
+        done = vm.run(f"/opt/aeration/{script}.sh", guest.HUNG, check=False)
+    ktap.check(done.out)
+    assert not done.rc
+
+
+BACKENDS = {
+    "virtio": "aeration_virtio",
+    "loop": "aeration_loop",
+    "hold": "aeration_loop durable=1",
+}
+
+
+def load(vm, backend, parameters="window_ms=0 reserve_mb=0"):
+    """Load the core and a backend; wait until it runs."""
+    word = "virtio" if backend == "virtio" else "loop"
+    vm.run(f"modprobe aeration backend={word} {parameters} && "
+           f"modprobe {BACKENDS[backend]}")
+    guest.wait_value(vm, "state", "running")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_integrity(own, backend):
+    """No word of memory is wrong while batches fly."""
+    with booted(own, f"integrity-{backend}") as vm:
+        load(vm, backend)
+        done = vm.run(f"/opt/aeration/integrity {BATCHES} {guest.HUNG} "
+                      f"{PATTERN_MIB} 2048", guest.HUNG, check=False)
+        assert not done.rc, done.out
+        guest.unload(vm)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_unload_under_load(own, backend):
+    """It comes and goes while a program uses and frees memory."""
+    with booted(own, f"unload-{backend}") as vm:
+        job = vm.start("while [ ! -e /tmp/enough ]; do "
+                       "/opt/aeration/memwork churn 256 1; done")
+        for _ in range(ROUNDS):
+            load(vm, backend)
+            before = guest.stat(vm, "batches")
+            vm.wait_until(lambda: guest.stat(vm, "batches") > before + 1,
+                          "batches to go", guest.SOON)
+            guest.unload(vm)
+        vm.run("touch /tmp/enough")
+        job.wait()
+
+
+def test_pressure(own):
+    """More than is left is used at once: what is held comes back."""
+    with booted(own, "pressure") as vm:
+        load(vm, "hold", "window_ms=100")
+        domu.settled(vm, 1000)
+        for _ in range(2):
+            vm.run(f"/opt/aeration/memwork churn {BURST_MIB} 1", guest.HUNG)
+            assert guest.stat(vm, "restores")
+            domu.settled(vm, 1000)
+        assert vm.read("/sys/kernel/debug/aeration_loop/touched") == b"0\n"
+        guest.unload(vm)
+
+
+# Every allocation of whoever asks for it fails, those that may wait too, and
+# nothing is said of it.
+FAIL = """
+cd /sys/kernel/debug
+for f in failslab fail_page_alloc; do
+	echo N > $f/ignore-gfp-wait && echo 0 > $f/verbose || exit
+done
+echo 0 > fail_page_alloc/min-order
+"""
+WORKERS_FAIL = FAIL + """
+for p in /proc/[0-9]*; do
+	read -r name < $p/comm
+	case $name in
+	kworker*) echo 1 > $p/make-it-fail || exit
+	esac
+done 2>/dev/null
+for f in failslab fail_page_alloc; do
+	echo Y > $f/task-filter && echo -1 > $f/times &&
+		echo 100 > $f/probability || exit
+done
+"""
+WORKERS_DO_NOT = """
+for f in failslab fail_page_alloc; do
+	echo 0 > /sys/kernel/debug/$f/probability || exit
+done
+"""
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_work_without_allocations(own, backend):
+    """Batches fly though no worker of the kernel can allocate anything."""
+    with booted(own, f"workers-{backend}") as vm:
+        load(vm, backend, "window_ms=100")
+        job = guest.hold(vm, PATTERN_MIB)
+        vm.run(WORKERS_FAIL)
+        before = guest.stat(vm, "bytes")
+        guest.end_held(vm, freed(vm, job))
+        vm.wait_until(lambda: guest.stat(vm, "bytes") - before >=
+                      guest.SHARE * PATTERN_MIB * guest.MIB,
+                      f"{PATTERN_MIB} MiB to go", guest.SOON)
+        assert guest.stat(vm, "errors") == 0
+        vm.run(WORKERS_DO_NOT)
+        guest.unload(vm)
+
+
+def freed(vm, job):
+    """Have a job free what it holds; return it."""
+    guest.free_held(vm, job)
+    return job
+
+
+# The n-th allocation of whoever loads a module fails, for each n until that many
+# in a row are of no consequence.
+NTH = FAIL + """
+n=0 fine=0 failed=0
+while [ $fine -lt 60 ]; do
+	n=$((n + 1))
+	if sh -c "echo $n > /proc/self/fail-nth; exec insmod $file $words" \
+			2>/dev/null; then
+		fine=$((fine + 1))
+		rmmod $module || exit
+	else
+		fine=0 failed=$((failed + 1))
+		[ ! -e /sys/module/$module ] || { echo $n: left; exit 1; }
+	fi
+done
+echo $n tried, $failed failed
+"""
+
+# Of memory that the kernel itself tells of, with a stack; all else that is wrong
+# has a line of its own.
+TOLD = ("vmalloc error: size", "percpu: allocation failed", "Call Trace:",
+        "could not allocate", "allocation failure")
+
+
+@pytest.mark.all_only("some hundred loads of each module")
+@pytest.mark.parametrize("module", (
+    "aeration", "aeration_virtio", "aeration_loop", "aeration_loop durable=1"))
+def test_each_allocation_fails(own, module):
+    """A module that cannot be loaded is not there, and the next time it is."""
+    name, _, words = module.partition(" ")
+    with booted(own, "nth", allow=TOLD) as vm:
+        release = vm.run("uname -r").out.strip()
+        if name != "aeration":
+            vm.run("modprobe aeration")
+        done = vm.run(f"module={name} words={words} "
+                      f"file=/lib/modules/{release}/updates/{name}.ko\n{NTH}",
+                      guest.HUNG)
+        assert int(done.out.split()[2]) > 10, done.out
+        vm.run(f"modprobe {module}")
+        guest.unload(vm)
+
+
+def test_domain(own):
+    """The hold source over Xen, in a domain with such a kernel."""
+    with Xen("4.17", "debug-xen", own_kernels={
+            "own": own.vmlinux, "own-initrd": own.initrd}) as xen:
+        domain = xen.domain(
+            "own", "pvh", mem_mib=512, cmdline=own.line,
+            config={"ramdisk": dom0.kernel_path("own-initrd")})
+        domain.run("modprobe aeration")
+        guest.wait_value(domain, "state", "running")
+        held = domu.settled(domain, 200)
+        domu.burst(domain, 300)
+        assert guest.stat(domain, "restores")
+        domu.settled(domain, held / 2)
+        guest.unload(domain)
+        done = domain.run("/opt/aeration/xen.sh", guest.HUNG, check=False)
+        ktap.check(done.out)
+
+
+# What aeration_splat does, and what such a kernel says of it.
+SPLATS = {
+    "locks": "possible circular locking dependency detected",
+    "atomic": "sleeping function called from invalid context",
+    "object": "is on stack",
+}
+
+
+@pytest.mark.parametrize("kind", SPLATS)
+def test_the_judge_can_fail(own, kind):
+    """A complaint of such a kernel fails the test that it is in."""
+    with pytest.raises(GuestError, match=SPLATS[kind]):
+        with booted(own, f"splat-{kind}") as vm:
+            vm.run(f"modprobe aeration_splat kind={kind}", check=False)
+
+
+@pytest.mark.parametrize("line", [
+    "INFO: trying to register non-static key.",
+    "turning off the locking correctness validator.",
+    "INFO: lockdep is turned off.",
+    "pagealloc: memory corruption",
+    "pagealloc: single bit error",
+    "0x00000000a1b2c3d4-0x00000000a1b2c3d7 @offset=64. Poison overwritten",
+    "ODEBUG: object 0000000012345678 is on stack 0000000087654321, but NOT "
+    "annotated.",
+    "BUG: KASAN: use-after-free in react+0x12/0x34",
+    "BUG: KFENCE: use-after-free read in react+0x12/0x34",
+])
+def test_scan_finds(line):
+    """What such kernels say is evidence."""
+    assert scan.scan(f"[    1.000000] {line}\n")
+
+
+@pytest.mark.parametrize("line", [
+    "Lock dependency validator: Copyright (c) 2006 Red Hat, Inc., Ingo Molnar",
+    "kfence: initialized - using 2097152 bytes for 255 objects",
+    "page_owner is enabled", "RCU lockdep checking is enabled.",
+    "kasan: KernelAddressSanitizer initialized",
+])
+def test_scan_passes(line):
+    """What they say of themselves is not."""
+    assert not scan.scan(f"[    1.000000] {line}\n")
