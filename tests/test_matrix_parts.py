@@ -128,7 +128,7 @@ class FakeXen:
         """A domain that ends when told to."""
         return types.SimpleNamespace(finish=lambda: None)
 
-    def wait_until(self, condition, *_):
+    def wait_until(self, condition, *_, **__):
         """What is waited for is there."""
         assert condition()
 
