@@ -113,7 +113,7 @@ def touch_and_free(vm, mib=256, seconds=1):
 def hold(vm, mib):
     """Touch memory and keep it; return the job and its pid in the guest."""
     job = vm.start(f"exec /opt/aeration/memwork hold {mib}")
-    vm.wait_until(lambda: "touched" in job.output(),
+    vm.wait_until(lambda: job.says("touched"),
                   f"{mib} MiB to be touched", 120)
     return job
 
@@ -121,7 +121,7 @@ def hold(vm, mib):
 def free_held(vm, job):
     """Have a hold() job free its memory."""
     vm.run("kill -USR1 $(pidof memwork)")
-    vm.wait_until(lambda: "freed" in job.output(), "memory to be freed", 60)
+    vm.wait_until(lambda: job.says("freed"), "memory to be freed", 60)
 
 
 def end_held(vm, job):

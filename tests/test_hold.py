@@ -119,7 +119,7 @@ def test_nodes(image, kernel):
         # first, and the other node has no reason to get anything back.
         job = vm.start("exec taskset 1 /opt/aeration/memwork hold "
                        f"{NODE_MIB - 300}")
-        vm.wait_until(lambda: "touched" in job.output(),
+        vm.wait_until(lambda: job.says("touched"),
                       "a node to be nearly full", LONG)
         # Some blocks to and fro would be a surplus that changes; a pool that
         # goes round and round takes hundreds, without end.

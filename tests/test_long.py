@@ -89,7 +89,7 @@ def test_aged(image, kernel, seconds):
             # Page cache, memory in pieces, memory that comes and goes.
             vm.run("dd if=/dev/zero of=/tmp/file bs=1M count=200 2>/dev/null")
             job = vm.start("exec /opt/aeration/memwork fragment 700")
-            vm.wait_until(lambda j=job: "touched" in j.output(),
+            vm.wait_until(lambda j=job: j.says("touched"),
                           "memory to be in pieces", guest.HUNG)
             vm.run("/opt/aeration/memwork churn 400 5", timeout=guest.HUNG)
             guest.free_held(vm, job)

@@ -238,7 +238,7 @@ def test_small_extents(image, xen_version):
         # Free memory in single pages only, and nobody who puts it together.
         domain.run("echo 0 > /proc/sys/vm/compaction_proactiveness")
         job = domain.start("exec /opt/aeration/memwork fragment 280")
-        domain.wait_until(lambda: "touched" in job.output(),
+        domain.wait_until(lambda: job.says("touched"),
                           "memory to be in pieces", domu.LONG)
         domu.load(domain, window_ms=100)
         assert domain.run("cat /sys/module/aeration_xen/parameters/"

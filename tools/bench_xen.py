@@ -264,7 +264,7 @@ class Stock(Guest):
         job = self.domain.start(f"exec /opt/aeration/memclock follow "
                                 f"{BALLOON}/target_kb "
                                 f"{BALLOON}/info/current_kb")
-        self.domain.wait_until(lambda: "ready" in job.output(),
+        self.domain.wait_until(lambda: job.says("ready"),
                                "memclock to be ready", READY_TIMEOUT)
         self.domain.mem_set(mib)
         self.domain.wait_until(lambda: not job.running(),

@@ -109,7 +109,7 @@ def bind(vm, driver):
 def touch(vm, mib):
     """Have memory touched and kept; return (job, its process in the guest)."""
     job = vm.start(f"exec /opt/aeration/memwork hold {mib}")
-    vm.wait_until(lambda: "touched" in job.output() or not job.running(),
+    vm.wait_until(lambda: job.says("touched") or not job.running(),
                   f"{mib} MiB to be touched", TOUCH_TIMEOUT)
     if "touched" not in job.output():
         raise ToolError(f"the guest could not hold {mib} MiB: try a smaller "

@@ -28,6 +28,10 @@ class Job:
         """Return whether the command has not ended yet."""
         return self.vm.run(f"test -e {self.base}.rc", check=False).rc != 0
 
+    def says(self, word):
+        """Return whether it has printed this yet: for what looks often."""
+        return word in self.vm.text(f"{self.base}.out")
+
     def output(self):
         """Return what the command has printed so far."""
         return self.vm.read(f"{self.base}.out").decode(
