@@ -71,10 +71,15 @@ def pytest_configure(config):
 
 
 def _marks(cell):
-    """Cells that share a Xen machine, or wait for a kernel, stay together."""
+    """Cells that share a Xen machine, or wait for a kernel, stay together.
+
+    One worker waits for the kernel, and no others.
+    """
+    if cell.built_in:
+        return [pytest.mark.xdist_group("tree")]
     if cell.place.host in ("pvh", "pv"):
         return [pytest.mark.xdist_group(f"xen-{cell.place.xen}")]
-    return [pytest.mark.xdist_group("tree")] if cell.built_in else []
+    return []
 
 
 def pytest_generate_tests(metafunc):

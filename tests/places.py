@@ -401,12 +401,15 @@ class SharedXen:
         self.machine = None
         self.free_mib = None	# of the machine without a domain
 
-    def _boot(self, version):
-        if self.machine and self.machine.version != version:
+    def _boot(self, wanted):
+        version = wanted.place.xen
+        if self.machine and (self.machine.version != version or
+                             wanted.built_in != bool(self.machine.own_kernels)):
             self.close()
         if self.machine:
             return self.machine
-        here = [cell for cell in self.chosen if cell.place.xen == version]
+        here = [cell for cell in self.chosen if cell.place.xen == version and
+                cell.built_in == wanted.built_in]
         own = {cell.kernel: tree.built() / "vmlinux"
                for cell in here if cell.built_in}
         series = sorted({cell.kernel for cell in here if not cell.built_in})
@@ -424,7 +427,7 @@ class SharedXen:
 
         At its end the domain is gone, and Xen has what it had before.
         """
-        machine = self._boot(cell.place.xen)
+        machine = self._boot(cell)
         try:
             domain = machine.domain(
                 cell.kernel, cell.place.host, name=cell.name,

@@ -109,8 +109,9 @@ class FakeXen:
 
     made = []
 
-    def __init__(self, version, name, **_):
+    def __init__(self, version, name, own_kernels=None, **_):
         self.version = version
+        self.own_kernels = own_kernels
         self.ended = None
         self.made.append(self)
 
