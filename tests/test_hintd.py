@@ -15,6 +15,7 @@ from lab import huge
 
 HELD_MIB = 384
 HOTPLUG_MIB = 512
+DIMM_AT = 4 << 30	# above what a pc has below 4 GiB
 
 # A guest in huge pages: they have to be in one piece each in this machine.
 HUGE_MIB = 768
@@ -150,6 +151,7 @@ def test_memory_is_plugged(image):
                       vm.mem_mib * 1024, "the guest to use the new memory",
                       guest.SOON)
         load.kill()
+        vm.plugged_memory(DIMM_AT, HOTPLUG_MIB * MIB)
         gives_back(vm, hintd)
         clean(hintd)
         guest.unload(vm)

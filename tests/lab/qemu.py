@@ -19,7 +19,7 @@ import time
 from . import LabError, cache, image, kernels, roots, saved, say, scan, tally
 from .machine import GuestError
 from .process import SLOW_STRINGS, QemuMachine
-from .sampler import PERIOD, Sampler, resident, size
+from .sampler import PERIOD, Sampler, resident
 
 __all__ = ["GuestError", "Vm", "accelerator"]
 
@@ -151,7 +151,8 @@ class Vm(QemuMachine):
         self.plain = plain
         self.fresh = fresh
         self.sampler = None
-        self.memory_at = None
+        self.memory = {0: mem_mib << 20}	# bytes by the guest's address
+        self.places = None			# the same, in QEMU
         self.heard = None	# while it boots: (when, bytes of console)
 
     # Starting
@@ -305,23 +306,28 @@ class Vm(QemuMachine):
             "the guest to resume", timeout)
         job.wait(timeout)
 
-    def _memory_at(self):
-        """Return the address of the guest's memory in QEMU."""
-        if self.memory_at is None:
-            said = self.qmp("human-monitor-command",
-                            command_line="gpa2hva 0x0")
-            found = re.search(r"is (0x[0-9a-f]+)", said)
-            if not found:
-                raise LabError(f"QEMU does not say where the guest's memory "
-                               f"is, but: {said}")
-            start = int(found[1], 16)
-            there = size(self.pid, start)
-            if there != self.mem_mib << 20:
-                raise LabError(f"{self.name}: memory of {self.mem_mib} MiB is "
-                               f"in a mapping of {there >> 20}: it is not all "
-                               "that is there")
-            self.memory_at = start
-        return self.memory_at
+    def plugged_memory(self, address, length):
+        """Take memory into account that was plugged in: see resident().
+
+        address: where the guest has it; length: bytes.
+        """
+        self.memory[address] = length
+        self.places = None
+
+    def _places(self):
+        """Return [(address in QEMU, bytes)] of the guest's memory."""
+        if self.places is None:
+            places = []
+            for address, length in self.memory.items():
+                said = self.qmp("human-monitor-command",
+                                command_line=f"gpa2hva {address:#x}")
+                found = re.search(r"is (0x[0-9a-f]+)", said)
+                if not found:
+                    raise LabError(f"QEMU does not say where the guest's memory "
+                                   f"at {address:#x} is, but: {said}")
+                places.append((int(found[1], 16), length))
+            self.places = places
+        return self.places
 
     def resident(self):
         """Return the bytes that the host gives to the guest's memory.
@@ -329,7 +335,7 @@ class Vm(QemuMachine):
         Of a guest with shared memory, what QEMU has mapped of it: others may
         have more, and a daemon knows how much the file has.
         """
-        return resident(self.pid, self._memory_at())
+        return sum(resident(self.pid, *place) for place in self._places())
 
     @property
     def samples(self):
@@ -342,8 +348,9 @@ class Vm(QemuMachine):
         """Start the samples anew, one each `period` seconds."""
         if self.sampler:
             self.sampler.stop()
-        pid, start = self.pid, self._memory_at()
-        self.sampler = Sampler(lambda: resident(pid, start), period)
+        pid, places = self.pid, self._places()
+        self.sampler = Sampler(
+            lambda: sum(resident(pid, *place) for place in places), period)
 
     # Ending
 

@@ -17,34 +17,35 @@ PERIOD = 0.05
 _RANGE = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) ")
 
 
-def resident(pid, start):
-    """Return the bytes that a process has of the mapping at address `start`.
+def resident(pid, start, length):
+    """Return the bytes that a process has of `length` bytes mapped at `start`.
 
-    Raises OSError when the process is gone, LabError when there is no such
-    mapping. See proc_pid_smaps(5).
+    They may be several mappings, one behind the other. Raises OSError when the
+    process is gone, LabError when something else is mapped together with them.
+    See proc_pid_smaps(5).
     """
-    # Line by line: all of it takes the kernel ten times as long.
+    # Line by line, and no further: all of it takes the kernel ten times as long.
+    end, mapped, found = start + length, 0, 0
     with open(f"/proc/{pid}/smaps", encoding="ascii",
               errors="replace") as smaps:
         inside = False
         for line in smaps:
-            found = _RANGE.match(line)
-            if found:
-                inside = int(found[1], 16) <= start < int(found[2], 16)
+            place = _RANGE.match(line)
+            if place:
+                low, high = int(place[1], 16), int(place[2], 16)
+                inside = low < end and high > start
+                if inside and (low < start or high > end):
+                    raise LabError(f"process {pid} has more than the guest's "
+                                   f"memory at {low:#x}-{high:#x}")
+                if low >= end:
+                    break
+                mapped += (high - low) * inside
             elif inside and line.startswith("Rss:"):
-                return int(line.split()[1]) << 10
-    raise LabError(f"process {pid} has nothing mapped at {start:#x}")
-
-
-def size(pid, start):
-    """Return the length in bytes of the mapping that an address is in."""
-    with open(f"/proc/{pid}/maps", encoding="ascii",
-              errors="replace") as maps:
-        for line in maps:
-            found = _RANGE.match(line)
-            if int(found[1], 16) <= start < int(found[2], 16):
-                return int(found[2], 16) - int(found[1], 16)
-    raise LabError(f"process {pid} has nothing mapped at {start:#x}")
+                found += int(line.split()[1]) << 10
+    if mapped != length:
+        raise LabError(f"process {pid} has {mapped} of {length} bytes mapped at "
+                       f"{start:#x}")
+    return found
 
 
 class Sampler:
