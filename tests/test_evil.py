@@ -342,7 +342,10 @@ def test_suspend_with_a_slow_device(image):
         vm.run("modprobe aeration_virtio")
         guest.wait_value(vm, "state", "running")
         vm.run(f"echo 0 > {guest.SYSFS}/window_ms")
-        vm.run("echo devices > /sys/power/pm_test")
+        # The kernel then waits with a busy processor, as it takes the time to be:
+        # on a busy host five seconds may be a stall.
+        vm.run("echo 1 > /sys/module/suspend/parameters/pm_test_delay; "
+               "echo devices > /sys/power/pm_test")
         device.delay_s = 1.0
         device.mode = "hold"
         load = make_batches(vm)
