@@ -19,7 +19,7 @@ from lab.xen import Xen
 
 FLAVOURS = ("debug-6.1",)
 
-SCRIPTS = ("params", "choose", "loop", "hold", "virtio", "idle")
+SCRIPTS = ("params", "choose", "loop", "hold", "virtio")
 
 # What the lab's own fill-and-compare program does, see places.py.
 BATCHES = 20
@@ -31,7 +31,10 @@ BURST_MIB = 1500
 ROUNDS = 5	# of loading and unloading
 
 pytestmark = [pytest.mark.xdist_group("tree"), pytest.mark.all_only(
-    "it builds kernels that nothing else needs")]
+    "it builds a kernel that nothing else needs")]
+
+# For what boots one.
+on_own = pytest.mark.all_only("a kernel of 1300 objects is compiled for it")
 
 
 @pytest.fixture(params=FLAVOURS, scope="module")
@@ -45,10 +48,16 @@ def booted(own, name, **more):
     return Vm(own.series, f"debug-{name}", own=own, **more)
 
 
+# Without huge pages of programs, which these kernels lack, a block would be of
+# 4 MiB; the script counts in the 2 MiB of Debian's.
+WORDS = {"hold": "aeration.order=9"}
+
+
+@on_own
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_kselftest(own, script):
     """The guest-side tests."""
-    with booted(own, script) as vm:
+    with booted(own, script, cmdline=WORDS.get(script, "")) as vm:
         done = vm.run(f"/opt/aeration/{script}.sh", guest.HUNG, check=False)
     ktap.check(done.out)
     assert not done.rc
@@ -69,6 +78,7 @@ def load(vm, backend, parameters="window_ms=0 reserve_mb=0"):
     guest.wait_value(vm, "state", "running")
 
 
+@on_own
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_integrity(own, backend):
     """No word of memory is wrong while batches fly."""
@@ -80,6 +90,7 @@ def test_integrity(own, backend):
         guest.unload(vm)
 
 
+@on_own
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_unload_under_load(own, backend):
     """It comes and goes while a program uses and frees memory."""
@@ -96,6 +107,7 @@ def test_unload_under_load(own, backend):
         job.wait()
 
 
+@on_own
 def test_pressure(own):
     """More than is left is used at once: what is held comes back."""
     with booted(own, "pressure") as vm:
@@ -137,6 +149,7 @@ done
 """
 
 
+@on_own
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_work_without_allocations(own, backend):
     """Batches fly though no worker of the kernel can allocate anything."""
@@ -202,6 +215,7 @@ def test_each_allocation_fails(own, module):
         guest.unload(vm)
 
 
+@on_own
 def test_domain(own):
     """The hold source over Xen, in a domain with such a kernel."""
     with Xen("4.17", "debug-xen", own_kernels={
@@ -228,6 +242,7 @@ SPLATS = {
 }
 
 
+@on_own
 @pytest.mark.parametrize("kind", SPLATS)
 def test_the_judge_can_fail(own, kind):
     """A complaint of such a kernel fails the test that it is in."""

@@ -150,10 +150,9 @@ TIMES = 3
 RATIO = 1.15	# of ours to the stock driver's
 
 # Where it is more: as measured, and may not get more than by NOISE, which is how much
-# one image's guest differs from another's: 2 to 4 million instructions of each GiB are
-# told from 72 million that it needs to be freed. A pass of 6.1 costs a
-# tenth of one of the others, which look at each page of a block, so that what is ours
-# counts more there.
+# one image's guest differs from another's: 2 to 4 ms of each GiB are
+# told from the 72 that it takes to be freed. A pass of 6.1 costs a tenth of one of the
+# others, which look at each page of a block, so that what is ours counts more there.
 KNOWN = {"6.1": 1.6, "7.3": 1.35}
 NOISE = 0.2
 
