@@ -28,18 +28,18 @@ come_back()
 	soon more bytes $((left + ($1 << 20) - 1))
 }
 
-# looked_again: was there a sample nearly a window (of 1 s) after the mm had asked? It
-# may have asked again meanwhile.
+# looked_again: was there a sample nearly a window (of 1 s) after the mm had asked, or
+# after another that saw the memory before the mm did?
 looked_again()
 {
 	awk -v asked="$ASKED" '
 		match($0, /[0-9]+\.[0-9]+:/) { now = substr($0, RSTART, RLENGTH - 1) }
-		$0 ~ asked { since[++asks] = now }
 		/sampler_fn/ {
-			for (i = 1; i <= asks; i++)
+			for (i = 1; i <= seen; i++)
 				if (now - since[i] > 0.9)
 					found = 1
 		}
+		$0 ~ asked || /sampler_fn/ { since[++seen] = now }
 		END { exit !found }' $T/trace && return
 	grep -E "$ASKED|$OURS" $T/trace
 	return 1
