@@ -25,12 +25,41 @@ void balloon_init(struct balloon *b, enum wire wire, uint64_t features,
 	b->behaviour = behaviour;
 	b->stats_head = -1;
 	b->wake_ns = NEVER_NS;
+	b->peer.status = -1;
 	for (i = 0; i < BALLOON_QUEUES; i++) {
 		b->queue[i].index = i;
 		b->queue[i].kick = -1;
 		b->queue[i].call = -1;
 		b->queue[i].err = -1;
 	}
+}
+
+/**
+ * balloon_connected - a front-end has come: a device as new, counters go on
+ * @b: the device, without a front-end before
+ */
+void balloon_connected(struct balloon *b)
+{
+	balloon_reset(b);
+	b->behaviour->hang_up = false;
+	b->said_wire = false;
+	b->said_pinned = false;
+	b->said = 0;
+	b->release.said_reserved = false;
+	b->release.said_error = false;
+	b->stats.connections++;
+}
+
+/**
+ * balloon_reset - what the last driver has said holds no longer
+ * @b: the device; its queues are stopped
+ */
+void balloon_reset(struct balloon *b)
+{
+	b->acked = 0;
+	b->config.actual = 0;
+	b->stats.actual = 0;
+	b->config.poison_val = 0;
 }
 
 /**
@@ -173,22 +202,46 @@ bool balloon_take(struct balloon *b, struct queue *q)
 	case RING_BUFFER:
 		return true;
 	case RING_BROKEN:
-		broken(b, q, why);
+		/* What came before it is answered first. */
+		if (b->pending.q != q)
+			broken(b, q, why);
 	}
 	return false;
 }
 
+static bool is_pinned(struct balloon *b)
+{
+	enum pins pins = b->allow_pinned ? PINS_NONE : peer_pins(&b->peer);
+
+	if (pins == PINS_NONE)
+		return false;
+	if (!b->said_pinned)
+		say("nothing is released while %s: a device that does DMA (VFIO, vDPA) would keep the old pages, and the guest would see others; --allow-pinned releases it",
+		    pins == PINS_SOME ?
+		    "the front-end has pinned or locked memory" :
+		    "nobody can tell whether the front-end has pinned memory (its /proc/PID/status cannot be read)");
+	b->said_pinned = true;
+	return true;
+}
+
 /**
- * balloon_release - release what was collected
- * @b: the device; its runs are empty afterwards
+ * balloon_release - release what was collected, for a while
+ * @b: the device
+ * @until_ns: when to stop, or NEVER_NS
+ *
+ * Return: whether nothing is left to do; the runs are empty then.
  */
-void balloon_release(struct balloon *b)
+bool balloon_release(struct balloon *b, uint64_t until_ns)
 {
 	if (!b->runs.nr)
-		return;
-	runs_merge(&b->runs);
-	release_runs(&b->mem, &b->runs, &b->stats);
-	b->runs.nr = 0;
+		return true;
+	if (is_pinned(b)) {
+		b->stats.pinned += b->runs.nr - b->runs.next;
+		runs_clear(&b->runs);
+		return true;
+	}
+	return release_runs(&b->release, &b->mem, &b->runs, &b->stats,
+			    until_ns);
 }
 
 /**
@@ -203,6 +256,22 @@ void balloon_signal(struct queue *q)
 	if (q->call < 0 || !ring_wants_interrupt(&q->ring))
 		return;
 	/* If it is full there is an interrupt on its way. */
+	if (write(q->call, &one, sizeof(one)) < 0)
+		return;
+}
+
+/**
+ * balloon_repeat_signal - an interrupt may have gone to another eventfd
+ * @q: a queue whose eventfd is new
+ *
+ * One too many does no harm: the driver looks and finds nothing.
+ */
+void balloon_repeat_signal(struct queue *q)
+{
+	static const uint64_t one = 1;
+
+	if (q->state != QUEUE_STARTED || q->call < 0)
+		return;
 	if (write(q->call, &one, sizeof(one)) < 0)
 		return;
 }

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "memory.h"
+#include "peer.h"
+#include "release.h"
 #include "ring.h"
 #include "runs.h"
 #include "stats.h"
@@ -29,9 +31,6 @@
 
 /* Virtio 1.2, 5.5.4: bytes of configuration. */
 #define BALLOON_CONFIG_SIZE	16
-
-/* No time to come back at. */
-#define NEVER_NS		UINT64_MAX
 
 /**
  * enum wire - how reports look
@@ -65,11 +64,13 @@ enum role {
  * enum queue_state - what may be done with a queue
  * @QUEUE_STOPPED: nothing; it may be set up
  * @QUEUE_STARTED: it is used, if it is enabled too
+ * @QUEUE_AWAY: as that, once the memory with its rings is back
  * @QUEUE_BROKEN: nothing until it is set up anew
  */
 enum queue_state {
 	QUEUE_STOPPED,
 	QUEUE_STARTED,
+	QUEUE_AWAY,
 	QUEUE_BROKEN,
 };
 
@@ -119,12 +120,28 @@ struct balloon_config {
 	uint32_t poison_val;
 };
 
+/* Most reports answered at once, so that a busy guest keeps nobody waiting. */
+#define BURST	64
+
+/**
+ * struct pending - buffers of one queue whose memory is being released
+ * @q: the queue, or NULL if there are none
+ * @head: their names, to be used once all of it is released
+ * @nr: how many
+ */
+struct pending {
+	struct queue *q;
+	uint16_t head[BURST];
+	unsigned int nr;
+};
+
 struct balloon;
 
 /**
  * struct behaviour - what a device does with buffers
  * @serve: look at a queue that is started and enabled
- * @forget: the queue stops; returns how many buffers were taken and not used
+ * @forget: the queue stops; returns how many buffers were taken and not used,
+ *	nothing of which is released any more
  * @hang_up: set by @serve to have the connection closed
  *
  * There are two: this daemon's, honest.c, and that of the tests' hostile twin.
@@ -147,10 +164,16 @@ struct behaviour {
  * @behaviour: what to do with buffers
  * @stats_head: the statistics buffer that the device has, or -1
  * @wake_ns: when to look at the queues again without being asked, or NEVER_NS
+ * @peer: who the front-end is
+ * @allow_pinned: release memory even if the front-end has pinned some
+ * @release: how memory is released
  * @said_wire: the driver's use of the other wire was put into words
+ * @said_pinned: that pinned memory is kept was put into words
+ * @said: which reasons of a refusal were put into words, a bit each
  * @stats: counters
  * @chain: the buffer that is looked at
  * @runs: memory to be released
+ * @pending: whose memory it is
  */
 struct balloon {
 	uint64_t offered;
@@ -163,10 +186,16 @@ struct balloon {
 	struct behaviour *behaviour;
 	int32_t stats_head;
 	uint64_t wake_ns;
+	struct peer peer;
+	bool allow_pinned;
+	struct release release;
 	bool said_wire;
+	bool said_pinned;
+	uint32_t said;
 	struct stats stats;
 	struct chain chain;
 	struct runs runs;
+	struct pending pending;
 };
 
 /* balloon.c */
@@ -176,11 +205,14 @@ enum role balloon_role(const struct balloon *b, const struct queue *q);
 void balloon_read_config(const struct balloon *b, uint8_t *to);
 void balloon_write_config(struct balloon *b, uint32_t offset,
 			  const uint8_t *from, uint32_t size);
+void balloon_connected(struct balloon *b);
+void balloon_reset(struct balloon *b);
 void balloon_serve(struct balloon *b);
 uint16_t balloon_forget(struct balloon *b, struct queue *q);
 bool balloon_take(struct balloon *b, struct queue *q);
-void balloon_release(struct balloon *b);
+bool balloon_release(struct balloon *b, uint64_t until_ns);
 void balloon_signal(struct queue *q);
+void balloon_repeat_signal(struct queue *q);
 void balloon_ask_stats(struct balloon *b);
 
 /* report.c */
@@ -190,6 +222,5 @@ void report_guest_stats(struct balloon *b);
 
 /* honest.c */
 extern struct behaviour honest;
-void honest_serve_other(struct balloon *b, struct queue *q);
 
 #endif /* HINTD_BALLOON_H */

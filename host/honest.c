@@ -5,39 +5,93 @@
  */
 #include "balloon.h"
 
-/* Most reports answered at once, so that a busy guest keeps nobody waiting. */
-#define BURST	64
+/*
+ * How long memory is released before somebody else has a turn: a front-end that
+ * waits for an answer keeps its whole guest waiting.
+ */
+#define TURN_NS	(10 * 1000000ULL)
 
-/* Take reports until there are no more or no room. Return: how many. */
-static unsigned int take_reports(struct balloon *b, struct queue *q,
-				 uint16_t *heads)
+/* Take reports until there are no more or no room. */
+static void take_reports(struct balloon *b, struct queue *q)
 {
-	unsigned int nr = 0;
+	struct pending *p = &b->pending;
 
-	while (nr < BURST && runs_room(&b->runs) >= RING_MAX &&
+	while (p->nr < BURST && runs_room(&b->runs) >= RING_MAX &&
 	       balloon_take(b, q)) {
 		report_decode(b);
-		heads[nr++] = b->chain.head;
+		p->q = q;
+		p->head[p->nr++] = b->chain.head;
 	}
+	runs_merge(&b->runs);
+}
+
+static void take_inflated(struct balloon *b, struct queue *q)
+{
+	if (!balloon_take(b, q))
+		return;
+	report_inflate(b);
+	b->pending.q = q;
+	b->pending.head[b->pending.nr++] = b->chain.head;
+	runs_merge(&b->runs);
+}
+
+static uint16_t drop(struct balloon *b)
+{
+	uint16_t nr = (uint16_t)b->pending.nr;
+
+	runs_clear(&b->runs);
+	b->pending.q = NULL;
+	b->pending.nr = 0;
 	return nr;
 }
 
-static void serve_reports(struct balloon *b, struct queue *q)
+static void untake(struct balloon *b)
+{
+	struct ring *ring = &b->pending.q->ring;
+
+	ring->last_avail = (uint16_t)(ring->last_avail - drop(b));
+}
+
+static void use(struct balloon *b, struct queue *q)
+{
+	struct pending *p = &b->pending;
+	unsigned int i;
+
+	for (i = 0; i < p->nr; i++)
+		ring_push(&q->ring, p->head[i], 0);
+	p->q = NULL;
+	p->nr = 0;
+	balloon_signal(q);
+}
+
+/*
+ * Release what buffers tell, a turn at a time, and then use them. One queue
+ * does so at a time; the other one's turn comes when it has finished.
+ */
+static void serve_releasing(struct balloon *b, struct queue *q, enum role role)
 {
 	uint64_t begin = now_ns();
-	uint16_t heads[BURST];
-	unsigned int nr, i;
+	unsigned int nr;
 
-	nr = take_reports(b, q, heads);
-	if (!nr)
+	/* The memory with its rings is gone; if it comes back, look again. */
+	if (b->pending.q && b->pending.q->state != QUEUE_STARTED)
+		untake(b);
+	if (!b->pending.q && role == ROLE_REPORTING)
+		take_reports(b, q);
+	else if (!b->pending.q)
+		take_inflated(b, q);
+	if (!b->pending.q)
 		return;
-	balloon_release(b);
-	for (i = 0; i < nr; i++)
-		ring_push(&q->ring, heads[i], 0);
-	b->stats.buffers += nr;
-	b->stats.busy_ns += now_ns() - begin;
-	balloon_signal(q);
 	q->more = true;
+	if (b->pending.q != q)
+		return;
+	nr = b->pending.nr;
+	if (balloon_release(b, begin + TURN_NS))
+		use(b, q);
+	if (role != ROLE_REPORTING)
+		return;
+	b->stats.buffers += nr - b->pending.nr;
+	b->stats.busy_ns += now_ns() - begin;
 }
 
 /*
@@ -55,14 +109,12 @@ static void serve_stats(struct balloon *b, struct queue *q)
 	q->more = true;
 }
 
-static void serve_balloon(struct balloon *b, struct queue *q, enum role role)
+static void serve_at_once(struct balloon *b, struct queue *q, enum role role)
 {
 	unsigned int i;
 
 	if (!balloon_take(b, q))
 		return;
-	if (role == ROLE_INFLATE)
-		report_inflate(b);
 	if (role == ROLE_DEFLATE)
 		for (i = 0; i < b->chain.nr; i++)
 			b->stats.deflated += b->chain.seg[i].writable ? 0 :
@@ -74,31 +126,22 @@ static void serve_balloon(struct balloon *b, struct queue *q, enum role role)
 	q->more = true;
 }
 
-/**
- * honest_serve_other - serve a queue that is not the reporting queue
- * @b: the device
- * @q: one of its queues, started and enabled
- */
-void honest_serve_other(struct balloon *b, struct queue *q)
+static void serve(struct balloon *b, struct queue *q)
 {
 	enum role role = balloon_role(b, q);
 
 	if (role == ROLE_STATS)
 		serve_stats(b, q);
+	else if (role == ROLE_INFLATE || role == ROLE_REPORTING)
+		serve_releasing(b, q, role);
 	else if (role != ROLE_NONE)
-		serve_balloon(b, q, role);
-}
-
-static void serve(struct balloon *b, struct queue *q)
-{
-	if (balloon_role(b, q) == ROLE_REPORTING)
-		serve_reports(b, q);
-	else
-		honest_serve_other(b, q);
+		serve_at_once(b, q, role);
 }
 
 static uint16_t forget(struct balloon *b, struct queue *q)
 {
+	if (b->pending.q == q)
+		return drop(b);
 	if (balloon_role(b, q) != ROLE_STATS || b->stats_head < 0)
 		return 0;
 	b->stats_head = -1;

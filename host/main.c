@@ -12,18 +12,64 @@ static struct balloon balloon;
 static struct server server;
 
 /*
- * A front-end has made a file smaller that it gave us as memory: what is mapped
- * is not there any more, and there is no way back from where it was touched.
+ * What is mapped is not there: there is no way back from where it was touched.
+ * Linux, sigaction(2): why is in si_code.
  */
-static void on_bus_error(int sig)
+static void on_bus_error(int sig, siginfo_t *info, void *context)
 {
-	static const char text[] =
-		"hintd: guest memory went away under the daemon; it ends\n";
+	static const char gone[] =
+		"hintd: guest memory went away: its file shrank, or its place is full; it ends\n";
+	static const char broken[] =
+		"hintd: the machine reports a memory error in guest memory; it ends\n";
+	bool hardware = info->si_code == BUS_MCEERR_AR ||
+			info->si_code == BUS_MCEERR_AO;
 
 	(void)sig;
-	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
+	(void)context;
+	if (write(STDERR_FILENO, hardware ? broken : gone,
+		  hardware ? sizeof(broken) - 1 : sizeof(gone) - 1) < 0)
 		_exit(EXIT_SYSTEM);
 	_exit(EXIT_MEMORY);
+}
+
+static void prepare(const struct options *o)
+{
+	struct sigaction action = {
+		.sa_sigaction = on_bus_error,
+		.sa_flags = SA_SIGINFO,
+	};
+
+	sigaction(SIGBUS, &action, NULL);
+	balloon_init(&balloon, o->wire, BALLOON_FEATURES, &honest);
+	balloon.config.num_pages = o->num_pages;
+	balloon.allow_pinned = o->allow_pinned;
+	balloon.release.reserved = o->release_reserved;
+	server.b = &balloon;
+	server.listener.path = o->socket;
+	server.listener.fd = o->fd;
+	server.listener.mode = o->mode;
+	server.listener.group = o->group;
+	server.listener.anybody = o->chosen;
+	server.stats_file = o->stats_file;
+	server.live = o->stats;
+	server.input = -1;
+	/* What is not there is told when a front-end comes. */
+	peer_prepare();
+}
+
+/* Give up all that is not needed. Return: EXIT_ENDED, or why that failed. */
+static enum hintd_exit close_doors(const struct options *o)
+{
+	struct sandbox box;
+
+	if (o->user && !sandbox_user(o->user))
+		return EXIT_SANDBOX;
+	if (!show_init(&server))
+		return EXIT_SYSTEM;
+	box.proc = peer_proc();
+	box.stats = server.stats_folder;
+	box.socket = server.listener.folder;
+	return o->sandbox && !sandbox_enter(&box) ? EXIT_SANDBOX : EXIT_ENDED;
 }
 
 int main(int argc, char **argv)
@@ -33,26 +79,20 @@ int main(int argc, char **argv)
 
 	if (!options_parse(&o, argc, argv))
 		return EXIT_USAGE;
-	if (o.help) {
-		options_help();
+	if (o.print) {
+		o.print();
 		return EXIT_ENDED;
 	}
-	balloon_init(&balloon, o.wire, BALLOON_FEATURES, &honest);
-	balloon.config.num_pages = o.num_pages;
-	server.b = &balloon;
-	server.path = o.socket;
-	server.stats_file = o.stats_file;
-	server.live = o.stats;
-	server.input = -1;
-	signal(SIGBUS, on_bus_error);
+	prepare(&o);
 	status = server_listen(&server);
 	if (status)
 		return (int)status;
-	if (o.sandbox && !sandbox_enter(o.stats_file)) {
-		unlink(o.socket);
-		return EXIT_SANDBOX;
+	status = close_doors(&o);
+	if (status) {
+		listener_close(&server.listener);
+		return (int)status;
 	}
-	say("listening at %s, wire %s", o.socket,
+	say("listening at %s, wire %s", listener_name(&server.listener),
 	    o.wire == WIRE_SG ? "sg" : "hints");
 	return (int)server_run(&server);
 }

@@ -45,6 +45,16 @@ static const char *check_place(const struct memory *mem,
 	return NULL;
 }
 
+/*
+ * A hole in a memfd is filled again from the machine's memory. One in a pool of
+ * huge pages, or on a file system with a limit, is filled from what others have
+ * left there; where nothing is left, the guest dies of SIGBUS.
+ */
+static bool is_reserved(const struct statfs *fs)
+{
+	return fs->f_type != TMPFS_MAGIC || fs->f_blocks;
+}
+
 static const char *check_file(struct region *new)
 {
 	struct statfs fs;
@@ -55,6 +65,9 @@ static const char *check_file(struct region *new)
 		return "its descriptor is no file that could be memory";
 	if (new->offset + new->size > (uint64_t)st.st_size)
 		return "it ends behind the end of its file";
+	new->dev = st.st_dev;
+	new->ino = st.st_ino;
+	new->reserved_place = is_reserved(&fs);
 	new->page = fs.f_type == HUGETLBFS_MAGIC ? (uint64_t)fs.f_bsize :
 						   (uint64_t)getpagesize();
 	if (!new->page || (new->page & (new->page - 1)) ||
@@ -65,7 +78,7 @@ static const char *check_file(struct region *new)
 
 /*
  * A page of the file before it and one after it stay without access; one more
- * is for alignment.
+ * is for alignment. None of it goes into a core dump: it is the guest's.
  */
 static const char *map_guarded(struct region *new)
 {
@@ -82,7 +95,8 @@ static const char *map_guarded(struct region *new)
 	new->map = mmap((void *)first, new->size, PROT_READ | PROT_WRITE,
 			MAP_SHARED | MAP_FIXED | MAP_NORESERVE, new->fd,
 			(off_t)new->offset);
-	if (new->map == MAP_FAILED) {
+	if (new->map == MAP_FAILED || madvise(new->map, new->size,
+					      MADV_DONTDUMP)) {
 		munmap(new->reserved, new->reserved_size);
 		return "its file cannot be mapped for reading and writing";
 	}
@@ -103,6 +117,7 @@ static const char *map_guarded(struct region *new)
 const char *memory_add(struct memory *mem, uint64_t guest, uint64_t size,
 		       uint64_t user, uint64_t offset, int fd)
 {
+	struct region *place;
 	struct region new = {
 		.guest = guest,
 		.size = size,
@@ -117,9 +132,48 @@ const char *memory_add(struct memory *mem, uint64_t guest, uint64_t size,
 		why = check_file(&new);
 	if (!why)
 		why = map_guarded(&new);
-	if (!why)
-		mem->region[mem->nr++] = new;
-	return why;
+	if (why)
+		return why;
+	place = mem->region + mem->nr;
+	while (place > mem->region && place[-1].guest > guest)
+		place--;
+	memmove(place + 1, place,
+		(size_t)(mem->region + mem->nr - place) * sizeof(*place));
+	*place = new;
+	mem->nr++;
+	return NULL;
+}
+
+static void unmap(struct region *old)
+{
+	munmap(old->reserved, old->reserved_size);
+	close(old->fd);
+}
+
+/**
+ * memory_remove - unmap a region and close its file
+ * @mem: memory table
+ * @guest: guest physical address
+ * @size: bytes
+ * @user: address in the front-end
+ *
+ * Return: false if there is no such region.
+ */
+bool memory_remove(struct memory *mem, uint64_t guest, uint64_t size,
+		   uint64_t user)
+{
+	struct region *old, *end = mem->region + mem->nr;
+
+	for (old = mem->region; old < end; old++) {
+		if (old->guest != guest || old->size != size ||
+		    old->user != user)
+			continue;
+		unmap(old);
+		memmove(old, old + 1, (size_t)(end - old - 1) * sizeof(*old));
+		mem->nr--;
+		return true;
+	}
+	return false;
 }
 
 /**
@@ -128,12 +182,8 @@ const char *memory_add(struct memory *mem, uint64_t guest, uint64_t size,
  */
 void memory_clear(struct memory *mem)
 {
-	while (mem->nr) {
-		struct region *old = &mem->region[--mem->nr];
-
-		munmap(old->reserved, old->reserved_size);
-		close(old->fd);
-	}
+	while (mem->nr)
+		unmap(&mem->region[--mem->nr]);
 }
 
 /**
@@ -148,19 +198,26 @@ void memory_clear(struct memory *mem)
 const struct region *memory_find(const struct memory *mem, uint64_t guest,
 				 uint64_t length, uint64_t *part)
 {
+	unsigned int first = 0, behind = mem->nr, middle;
 	const struct region *region;
+	uint64_t left;
 
-	for (region = mem->region; region < mem->region + mem->nr; region++) {
-		uint64_t left;
-
-		if (guest < region->guest ||
-		    guest - region->guest >= region->size)
-			continue;
-		left = region->size - (guest - region->guest);
-		*part = length < left ? length : left;
-		return region;
+	/* The last one that does not begin behind it. */
+	while (first < behind) {
+		middle = (first + behind) / 2;
+		if (mem->region[middle].guest <= guest)
+			first = middle + 1;
+		else
+			behind = middle;
 	}
-	return NULL;
+	if (!first)
+		return NULL;
+	region = &mem->region[first - 1];
+	if (guest - region->guest >= region->size)
+		return NULL;
+	left = region->size - (guest - region->guest);
+	*part = length < left ? length : left;
+	return region;
 }
 
 /**
@@ -244,19 +301,15 @@ uint8_t *memory_at(const struct memory *mem, uint64_t user, uint64_t length)
  */
 uint64_t memory_backed(const struct memory *mem)
 {
-	struct stat st, other;
+	const struct region *one = mem->region, *other;
 	uint64_t bytes = 0;
-	unsigned int i, j;
+	struct stat st;
 
-	for (i = 0; i < mem->nr; i++) {
-		if (fstat(mem->region[i].fd, &st))
-			continue;
-		for (j = 0; j < i; j++)
-			if (!fstat(mem->region[j].fd, &other) &&
-			    other.st_dev == st.st_dev &&
-			    other.st_ino == st.st_ino)
+	for (; one < mem->region + mem->nr; one++) {
+		for (other = mem->region; other < one; other++)
+			if (other->dev == one->dev && other->ino == one->ino)
 				break;
-		if (j == i)
+		if (other == one && !fstat(one->fd, &st))
 			bytes += (uint64_t)st.st_blocks * STAT_BLOCK;
 	}
 	return bytes;

@@ -6,9 +6,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
-/* The document, "Memory regions description": at most 8 regions. */
-#define MEMORY_REGIONS_MAX	8
+/*
+ * Most regions, as many as a guest's machine may have: eight in a table, or one
+ * a message with CONFIGURE_MEM_SLOTS. QEMU's own library has the same number.
+ */
+#define MEMORY_REGIONS_MAX	509
 
 /**
  * struct region - a piece of guest memory that is contiguous in everything
@@ -18,6 +22,10 @@
  * @offset: where it begins in its file
  * @fd: the file; owned
  * @page: bytes in a page of the file: 4 KiB, or a huge page's
+ * @reserved_place: somebody else may take the place of what is released: huge
+ *	pages of a pool, and files on a file system of limited size
+ * @dev: device of the file, for memory_backed()
+ * @ino: the file on it
  * @map: where it is mapped here
  * @reserved: start of the reservation that @map lies in, see memory_add()
  * @reserved_size: bytes of the reservation
@@ -29,6 +37,9 @@ struct region {
 	uint64_t offset;
 	int fd;
 	uint64_t page;
+	bool reserved_place;
+	dev_t dev;
+	ino_t ino;
 	uint8_t *map;
 	void *reserved;
 	size_t reserved_size;
@@ -37,7 +48,7 @@ struct region {
 /**
  * struct memory - a memory table
  * @nr: how many regions
- * @region: they; no two share an address
+ * @region: they, by guest physical address; no two share one
  */
 struct memory {
 	unsigned int nr;
@@ -46,6 +57,8 @@ struct memory {
 
 const char *memory_add(struct memory *mem, uint64_t guest, uint64_t size,
 		       uint64_t user, uint64_t offset, int fd);
+bool memory_remove(struct memory *mem, uint64_t guest, uint64_t size,
+		   uint64_t user);
 void memory_clear(struct memory *mem);
 const struct region *memory_find(const struct memory *mem, uint64_t guest,
 				 uint64_t length, uint64_t *part);

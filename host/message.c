@@ -17,6 +17,7 @@
 _Static_assert(sizeof(struct vu_header) == 12, "as on the wire");
 _Static_assert(sizeof(struct vu_vring_addr) == 40, "as on the wire");
 _Static_assert(sizeof(struct vu_mem_region) == 32, "as on the wire");
+_Static_assert(sizeof(struct vu_mem_single) == 40, "as on the wire");
 _Static_assert(TABLE_HEAD == 8 && CONFIG_HEAD == 12, "as on the wire");
 
 /**
@@ -26,6 +27,7 @@ _Static_assert(TABLE_HEAD == 8 && CONFIG_HEAD == 12, "as on the wire");
  * @more: bytes that it may have beyond those
  * @fds: most descriptors
  * @replies: the front-end waits for an answer in any case
+ * @needs: the protocol feature without which there is no such message, or ALWAYS
  */
 struct shape {
 	const char *name;
@@ -33,15 +35,19 @@ struct shape {
 	uint16_t more;
 	uint8_t fds;
 	bool replies;
+	uint8_t needs;
 };
 
+#define ALWAYS			64
+
 /* Of one size: the kind's payload is a type, or nothing. */
-#define EXACT(name, size, fds)	{ name, size, 0, fds, false }
-#define ASKS(name, size)	{ name, size, 0, 0, true }
+#define EXACT(name, size, fds)	{ name, size, 0, fds, false, ALWAYS }
+#define ASKS(name, size)	{ name, size, 0, 0, true, ALWAYS }
 
 #define U64_SIZE	sizeof(uint64_t)
 #define STATE_SIZE	sizeof(struct vu_vring_state)
 #define ADDR_SIZE	sizeof(struct vu_vring_addr)
+#define SINGLE_SIZE	sizeof(struct vu_mem_single)
 
 static const struct shape shapes[] = {
 	[VU_GET_FEATURES] = ASKS("GET_FEATURES", 0),
@@ -50,7 +56,7 @@ static const struct shape shapes[] = {
 	[VU_RESET_OWNER] = EXACT("RESET_OWNER", 0, 0),
 	[VU_SET_MEM_TABLE] = { "SET_MEM_TABLE", TABLE_HEAD,
 			       sizeof(struct vu_mem_table) - TABLE_HEAD,
-			       MESSAGE_FDS_MAX, false },
+			       MESSAGE_FDS_MAX, false, ALWAYS },
 	[VU_SET_VRING_NUM] = EXACT("SET_VRING_NUM", STATE_SIZE, 0),
 	[VU_SET_VRING_ADDR] = EXACT("SET_VRING_ADDR", ADDR_SIZE, 0),
 	[VU_SET_VRING_BASE] = EXACT("SET_VRING_BASE", STATE_SIZE, 0),
@@ -61,13 +67,23 @@ static const struct shape shapes[] = {
 	[VU_GET_PROTOCOL_FEATURES] = ASKS("GET_PROTOCOL_FEATURES", 0),
 	[VU_SET_PROTOCOL_FEATURES] = EXACT("SET_PROTOCOL_FEATURES", U64_SIZE,
 					   0),
-	[VU_GET_QUEUE_NUM] = ASKS("GET_QUEUE_NUM", 0),
+	[VU_GET_QUEUE_NUM] = { "GET_QUEUE_NUM", 0, 0, 0, true, VU_P_MQ },
 	[VU_SET_VRING_ENABLE] = EXACT("SET_VRING_ENABLE", STATE_SIZE, 0),
-	[VU_SET_BACKEND_REQ_FD] = EXACT("SET_BACKEND_REQ_FD", 0, 1),
+	[VU_SET_BACKEND_REQ_FD] = { "SET_BACKEND_REQ_FD", 0, 0, 1, false,
+				    VU_P_BACKEND_REQ },
 	[VU_GET_CONFIG] = { "GET_CONFIG", CONFIG_HEAD,
-			    VU_CONFIG_MAX, 0, true },
+			    VU_CONFIG_MAX, 0, true, VU_P_CONFIG },
 	[VU_SET_CONFIG] = { "SET_CONFIG", CONFIG_HEAD,
-			    VU_CONFIG_MAX, 0, false },
+			    VU_CONFIG_MAX, 0, false, VU_P_CONFIG },
+	[VU_RESET_DEVICE] = { "RESET_DEVICE", 0, 0, 0, false,
+			      VU_P_RESET_DEVICE },
+	[VU_GET_MAX_MEM_SLOTS] = { "GET_MAX_MEM_SLOTS", 0, 0, 0, true,
+				   VU_P_CONFIGURE_MEM_SLOTS },
+	[VU_ADD_MEM_REG] = { "ADD_MEM_REG", SINGLE_SIZE, 0, 1, false,
+			     VU_P_CONFIGURE_MEM_SLOTS },
+	/* Older front-ends send the region's file along. */
+	[VU_REM_MEM_REG] = { "REM_MEM_REG", SINGLE_SIZE, 0, 1, false,
+			     VU_P_CONFIGURE_MEM_SLOTS },
 };
 
 static const struct shape *shape_of(uint32_t request)
@@ -121,8 +137,14 @@ static ssize_t receive_some(int sock, struct message *msg, size_t want)
 	do
 		got = recvmsg(sock, &hdr, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	while (got < 0 && errno == EINTR);
-	if (got >= 0)
-		take_fds(msg, &hdr);
+	if (got < 0)
+		return got;
+	take_fds(msg, &hdr);
+	/* The kernel has closed those that did not fit. */
+	if (hdr.msg_flags & MSG_CTRUNC) {
+		errno = ETOOMANYREFS;
+		return -1;
+	}
 	return got;
 }
 
@@ -143,17 +165,22 @@ enum receipt message_receive(int sock, struct message *msg, const char **why)
 
 	for (;;) {
 		whole = sizeof(msg->header);
-		if (msg->have >= whole)
+		if (msg->have >= whole) {
+			if (msg->header.size > sizeof(msg->payload)) {
+				*why = "a message is larger than any that is known";
+				return RECEIPT_BAD;
+			}
 			whole += msg->header.size;
-		if (msg->have >= sizeof(msg->header) && msg->have == whole)
-			return RECEIPT_WHOLE;
-		if (whole > sizeof(msg->header) + sizeof(msg->payload)) {
-			*why = "a message is larger than any that is known";
-			return RECEIPT_BAD;
+			if (msg->have == whole)
+				return RECEIPT_WHOLE;
 		}
 		got = receive_some(sock, msg, whole - msg->have);
 		if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 			return RECEIPT_PART;
+		if (got < 0 && errno == ETOOMANYREFS) {
+			*why = "a message has more file descriptors than any that is known";
+			return RECEIPT_BAD;
+		}
 		if (got < 0) {
 			*why = strerror(errno);
 			return RECEIPT_BAD;
@@ -171,11 +198,13 @@ enum receipt message_receive(int sock, struct message *msg, const char **why)
 /**
  * message_check - has a message what its kind has?
  * @msg: a whole message
+ * @protocol: the protocol features that were negotiated
  * @known: set to whether the daemon knows that kind at all
  *
  * Return: NULL, or what is wrong, in words.
  */
-const char *message_check(const struct message *msg, bool *known)
+const char *message_check(const struct message *msg, uint64_t protocol,
+			  bool *known)
 {
 	const struct shape *shape = shape_of(msg->header.request);
 	uint32_t size = msg->header.size;
@@ -185,13 +214,15 @@ const char *message_check(const struct message *msg, bool *known)
 		return "this daemon does not know it";
 	if ((msg->header.flags & VU_VERSION_MASK) != VU_VERSION)
 		return "its version is not 1";
+	if (shape->needs != ALWAYS && !(protocol >> shape->needs & 1))
+		return "its protocol feature was not negotiated";
 	if (size < shape->least || size - shape->least > shape->more)
 		return "its size is wrong";
 	if (msg->nr_fds > shape->fds)
 		return "it has too many file descriptors";
 	switch (msg->header.request) {
 	case VU_SET_MEM_TABLE:
-		if (msg->payload.table.nr > MEMORY_REGIONS_MAX ||
+		if (msg->payload.table.nr > VU_TABLE_REGIONS ||
 		    size != TABLE_HEAD + msg->payload.table.nr *
 				    sizeof(struct vu_mem_region))
 			return "its size does not fit its number of regions";
@@ -210,6 +241,7 @@ const char *message_check(const struct message *msg, bool *known)
 			return "its file descriptor is missing, or not announced";
 		break;
 	case VU_SET_BACKEND_REQ_FD:
+	case VU_ADD_MEM_REG:
 		if (msg->nr_fds != 1)
 			return "its file descriptor is missing";
 		break;

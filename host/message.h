@@ -7,8 +7,8 @@
 #include <stddef.h>
 #include "proto.h"
 
-/* Most descriptors with a message: one for each region of memory. */
-#define MESSAGE_FDS_MAX	MEMORY_REGIONS_MAX
+/* Most descriptors with a message: one for each region of a table. */
+#define MESSAGE_FDS_MAX	VU_TABLE_REGIONS
 
 /**
  * struct message - a message, or as much as has come of it
@@ -25,6 +25,7 @@ struct message {
 		struct vu_vring_state state;
 		struct vu_vring_addr addr;
 		struct vu_mem_table table;
+		struct vu_mem_single single;
 		struct vu_config config;
 	} payload;
 	int fd[MESSAGE_FDS_MAX];
@@ -47,7 +48,8 @@ enum receipt {
 };
 
 enum receipt message_receive(int sock, struct message *msg, const char **why);
-const char *message_check(const struct message *msg, bool *known);
+const char *message_check(const struct message *msg, uint64_t protocol,
+			  bool *known);
 bool message_replies(const struct message *msg);
 const char *message_name(uint32_t request);
 int message_take_fd(struct message *msg, unsigned int i);

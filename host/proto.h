@@ -34,6 +34,10 @@ enum vu_request {
 	VU_SET_BACKEND_REQ_FD = 21,
 	VU_GET_CONFIG = 24,
 	VU_SET_CONFIG = 25,
+	VU_RESET_DEVICE = 34,
+	VU_GET_MAX_MEM_SLOTS = 36,
+	VU_ADD_MEM_REG = 37,
+	VU_REM_MEM_REG = 38,
 };
 
 /* The document, "Back-end message types". */
@@ -49,10 +53,23 @@ enum vu_request {
 #define VU_F_PROTOCOL_FEATURES		30
 
 /*
- * The document, "Protocol features": MQ (0), REPLY_ACK (3), BACKEND_REQ (5) to
- * announce configuration changes, CONFIG (9).
+ * The document, "Protocol features": BACKEND_REQ to announce configuration
+ * changes, RESET_DEVICE to know a reset from a pause, CONFIGURE_MEM_SLOTS for
+ * more regions than a table has.
  */
-#define VU_PROTOCOL_FEATURES	(1ULL << 0 | 1ULL << 3 | 1ULL << 5 | 1ULL << 9)
+#define VU_P_MQ				0
+#define VU_P_REPLY_ACK			3
+#define VU_P_BACKEND_REQ		5
+#define VU_P_CONFIG			9
+#define VU_P_RESET_DEVICE		13
+#define VU_P_CONFIGURE_MEM_SLOTS	15
+
+#define VU_PROTOCOL_FEATURES	(1ULL << VU_P_MQ | \
+				 1ULL << VU_P_REPLY_ACK | \
+				 1ULL << VU_P_BACKEND_REQ | \
+				 1ULL << VU_P_CONFIG | \
+				 1ULL << VU_P_RESET_DEVICE | \
+				 1ULL << VU_P_CONFIGURE_MEM_SLOTS)
 
 /* Parts of the u64 of SET_VRING_KICK, CALL and ERR. */
 #define VU_VRING_INDEX			0xffU
@@ -88,10 +105,19 @@ struct vu_mem_region {
 	uint64_t offset;
 };
 
+/* The document, "Memory regions description": most in a table. */
+#define VU_TABLE_REGIONS		8
+
 struct vu_mem_table {
 	uint32_t nr;
 	uint32_t padding;
-	struct vu_mem_region region[MEMORY_REGIONS_MAX];
+	struct vu_mem_region region[VU_TABLE_REGIONS];
+};
+
+/* The document, "Single memory region description". */
+struct vu_mem_single {
+	uint64_t padding;
+	struct vu_mem_region region;
 };
 
 struct vu_config {

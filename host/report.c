@@ -50,10 +50,13 @@ static void judge(struct balloon *b, enum refusal why, uint64_t start,
 		accept(b, start, length);
 		return;
 	}
-	if (!b->stats.refused[why]++)
-		say("refused a block at 0x%llx, %llu bytes: %s; further ones are only counted",
-		    (unsigned long long)start, (unsigned long long)length,
-		    refusal_name(why));
+	b->stats.refused[why]++;
+	if (b->said >> why & 1)
+		return;
+	b->said |= 1U << why;
+	say("refused a block at 0x%llx, %llu bytes: %s; further ones are only counted",
+	    (unsigned long long)start, (unsigned long long)length,
+	    refusal_name(why));
 }
 
 /* Once a connection: it is what an operator gets wrong. */
@@ -167,10 +170,11 @@ void report_decode(struct balloon *b)
 }
 
 /**
- * report_inflate - release the pages of an inflate buffer
+ * report_inflate - look at an inflate buffer
  * @b: the device; its chain is the buffer, its runs are empty
  *
- * Virtio 1.2, 5.5.6.1: page numbers of 32 bits.
+ * Pages that may be released are added to the runs. Virtio 1.2, 5.5.6.1: page
+ * numbers of 32 bits.
  */
 void report_inflate(struct balloon *b)
 {
@@ -187,7 +191,6 @@ void report_inflate(struct balloon *b)
 			b->stats.refused[REFUSAL_OUTSIDE]++;
 	}
 	b->stats.inflated += b->runs.nr;
-	balloon_release(b);
 }
 
 /**

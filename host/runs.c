@@ -19,6 +19,16 @@ void runs_add(struct runs *runs, uint64_t start, uint64_t length)
 	runs->nr++;
 }
 
+/**
+ * runs_clear - have none
+ * @runs: any
+ */
+void runs_clear(struct runs *runs)
+{
+	runs->nr = 0;
+	runs->next = 0;
+}
+
 static int by_start(const void *left, const void *right)
 {
 	const struct run *a = left, *b = right;
@@ -28,7 +38,7 @@ static int by_start(const void *left, const void *right)
 
 /**
  * runs_merge - sort the pieces and join those that touch or overlap
- * @runs: any
+ * @runs: any of which none is released yet
  *
  * What was told twice is in the result once.
  *

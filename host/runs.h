@@ -24,10 +24,12 @@ struct run {
  * struct runs - pieces collected
  * @run: they
  * @nr: how many; behind the array, so that UBSan checks its bounds
+ * @next: the first that is not released yet; those before it are done
  */
 struct runs {
 	struct run run[RUNS_MAX];
 	size_t nr;
+	size_t next;
 };
 
 static inline size_t runs_room(const struct runs *runs)
@@ -36,6 +38,7 @@ static inline size_t runs_room(const struct runs *runs)
 }
 
 void runs_add(struct runs *runs, uint64_t start, uint64_t length);
+void runs_clear(struct runs *runs);
 uint64_t runs_merge(struct runs *runs);
 
 #endif /* HINTD_RUNS_H */

@@ -8,65 +8,20 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include "log.h"
 #include "server.h"
 
 #define NS_PER_MS	1000000ULL
 
-/* Front-ends that may wait for the one there is to leave. */
-#define BACKLOG		4
-
-/* Whether somebody else listens there; a socket nobody listens at is removed. */
-static bool in_use(const struct sockaddr_un *addr)
-{
-	int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct stat st;
-	bool used;
-
-	if (lstat(addr->sun_path, &st)) {
-		close(sock);
-		return false;
-	}
-	used = !S_ISSOCK(st.st_mode) ||
-	       !connect(sock, (const struct sockaddr *)addr, sizeof(*addr)) ||
-	       errno != ECONNREFUSED;
-	close(sock);
-	if (!used)
-		unlink(addr->sun_path);
-	return used;
-}
-
-static bool listen_at(struct server *s)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-
-	if (strlen(s->path) >= sizeof(addr.sun_path)) {
-		say("%s: a socket's path has at most %zu bytes", s->path,
-		    sizeof(addr.sun_path) - 1);
-		return false;
-	}
-	strcpy(addr.sun_path, s->path);
-	if (in_use(&addr)) {
-		say("%s is in use by somebody else", s->path);
-		return false;
-	}
-	s->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
-			     0);
-	if (s->listener < 0 ||
-	    bind(s->listener, (struct sockaddr *)&addr, sizeof(addr)) ||
-	    listen(s->listener, BACKLOG)) {
-		say("cannot listen at %s: %s", s->path, strerror(errno));
-		return false;
-	}
-	return true;
-}
+/*
+ * How long a front-end may stay silent while another one waits: whoever comes
+ * first and says nothing must not own the device for ever.
+ */
+#define SILENCE_NS	(10 * 1000 * NS_PER_MS)
 
 /**
- * server_listen - make the socket, and have signals come in turn
+ * server_listen - have a socket, and have signals come in turn
  * @s: with the members up to @obey set
  *
  * Return: EXIT_ENDED if all went well, else the exit status; the reason is
@@ -88,19 +43,15 @@ enum hintd_exit server_listen(struct server *s)
 		return EXIT_SYSTEM;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	return listen_at(s) ? EXIT_ENDED : EXIT_SOCKET;
+	return listener_open(&s->listener) ? EXIT_ENDED : EXIT_SOCKET;
 }
 
 static void connect_one(struct server *s)
 {
-	int sock = accept4(s->listener, NULL, NULL,
-			   SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int sock = listener_accept(&s->listener);
 
-	if (sock < 0) {
-		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-			say("cannot accept a connection: %s", strerror(errno));
+	if (sock < 0)
 		return;
-	}
 	session_open(&s->session, s->b, sock);
 	s->connected = true;
 }
@@ -109,14 +60,26 @@ static void disconnect(struct server *s)
 {
 	session_close(&s->session);
 	s->connected = false;
-	say("the front-end is gone; waiting for another one at %s", s->path);
+	if (s->listener.connected)
+		say("the front-end is gone, and there is no other one");
+	else
+		say("the front-end is gone; waiting for another one at %s",
+		    listener_name(&s->listener));
+}
+
+/* Whether the front-end has had the time to say something, and has not. */
+static bool is_mute(const struct server *s)
+{
+	return s->connected && !s->listener.connected && !s->session.spoken &&
+	       now_ns() >= s->session.since_ns + SILENCE_NS;
 }
 
 /* Places in the set to wait for. */
 enum place {
 	PLACE_SIGNALS,
 	PLACE_INPUT,
-	PLACE_FRONT_END,	/* or the listener, if there is none */
+	PLACE_FRONT_END,
+	PLACE_LISTENER,		/* looked at while nobody is served */
 	PLACE_KICKS,
 	NR_PLACES = PLACE_KICKS + BALLOON_QUEUES
 };
@@ -128,7 +91,9 @@ static void fill(const struct server *s, struct pollfd *fds)
 	memset(fds, 0, NR_PLACES * sizeof(fds[0]));
 	fds[PLACE_SIGNALS].fd = s->signals;
 	fds[PLACE_INPUT].fd = s->input;
-	fds[PLACE_FRONT_END].fd = s->connected ? s->session.sock : s->listener;
+	fds[PLACE_FRONT_END].fd = s->connected ? s->session.sock : -1;
+	fds[PLACE_LISTENER].fd = !s->connected || is_mute(s) ? s->listener.fd :
+							       -1;
 	for (i = 0; i < BALLOON_QUEUES; i++)
 		fds[PLACE_KICKS + i].fd = s->b->queue[i].kick;
 	for (i = 0; i < NR_PLACES; i++)
@@ -139,8 +104,11 @@ static int timeout_ms(const struct server *s)
 {
 	uint64_t until = s->b->wake_ns < s->tick_ns ? s->b->wake_ns :
 						      s->tick_ns;
+	uint64_t mute = s->session.since_ns + SILENCE_NS;
 	uint64_t now = now_ns();
 
+	if (s->connected && !s->session.spoken && now < mute && mute < until)
+		until = mute;
 	if (until == NEVER_NS)
 		return -1;
 	return until <= now ? 0 : (int)((until - now) / NS_PER_MS + 1);
@@ -192,8 +160,8 @@ enum hintd_exit server_run(struct server *s)
 {
 	struct pollfd fds[NR_PLACES];
 
-	if (!show_init(s))
-		return EXIT_SYSTEM;
+	if (s->listener.connected)
+		connect_one(s);
 	for (;;) {
 		fill(s, fds);
 		if (poll(fds, NR_PLACES, timeout_ms(s)) < 0 && errno != EINTR) {
@@ -203,17 +171,22 @@ enum hintd_exit server_run(struct server *s)
 		if (fds[PLACE_SIGNALS].revents ||
 		    (fds[PLACE_INPUT].revents && !s->obey(s->b)))
 			break;
+		if (s->connected && fds[PLACE_LISTENER].revents) {
+			say("a front-end that says nothing has to give way");
+			disconnect(s);
+		}
 		if (s->connected)
 			serve_session(s, fds);
-		else if (fds[PLACE_FRONT_END].revents)
+		else if (fds[PLACE_LISTENER].revents)
 			connect_one(s);
+		if (!s->connected && s->listener.connected)
+			break;
 		if (now_ns() >= s->tick_ns)
 			show(s);
 	}
 	show_end(s);
 	if (s->connected)
 		session_close(&s->session);
-	close(s->listener);
-	unlink(s->path);
+	listener_close(&s->listener);
 	return EXIT_ENDED;
 }

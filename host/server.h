@@ -5,11 +5,12 @@
 
 #include <stdbool.h>
 #include "balloon.h"
+#include "listen.h"
 #include "session.h"
 
 /**
  * enum hintd_exit - exit statuses, see hintd.8
- * @EXIT_ENDED: a signal asked for the end
+ * @EXIT_ENDED: a signal asked for the end, or the only connection has ended
  * @EXIT_SYSTEM: the system refused something that the daemon cannot do without
  * @EXIT_USAGE: the options are wrong
  * @EXIT_SOCKET: the socket cannot be made
@@ -28,12 +29,13 @@ enum hintd_exit {
 /**
  * struct server - the daemon
  * @b: the device
- * @path: where to listen
+ * @listener: the socket
  * @stats_file: where to keep statistics as JSON, or NULL
  * @live: show a line of statistics on standard output
  * @input: a descriptor that @obey wants to hear of, or -1
  * @obey: called when @input is readable; returns whether to go on
- * @listener: socket
+ * @stats_folder: the folder of @stats_file, or -1
+ * @terminal: standard output is one
  * @signals: signalfd of what ends the daemon
  * @session: the connection, if there is one
  * @connected: there is one
@@ -44,12 +46,13 @@ enum hintd_exit {
  */
 struct server {
 	struct balloon *b;
-	const char *path;
+	struct listener listener;
 	const char *stats_file;
 	bool live;
 	int input;
 	bool (*obey)(struct balloon *b);
-	int listener;
+	int stats_folder;
+	bool terminal;
 	int signals;
 	struct session session;
 	bool connected;

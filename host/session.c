@@ -64,13 +64,9 @@ void session_open(struct session *s, struct balloon *b, int sock)
 	s->sock = sock;
 	s->channel = -1;
 	s->b = b;
-	b->acked = 0;
-	b->said_wire = false;
-	b->behaviour->hang_up = false;
-	b->config.actual = 0;
-	b->stats.actual = 0;
-	b->config.poison_val = 0;
-	b->stats.connections++;
+	s->since_ns = now_ns();
+	peer_open(&b->peer, sock);
+	balloon_connected(b);
 }
 
 /**
@@ -89,6 +85,7 @@ void session_close(struct session *s)
 		q->num = 0;
 	}
 	memory_clear(&s->b->mem);
+	peer_close(&s->b->peer);
 	message_clear(&s->msg);
 	close_fd(&s->channel);
 	close_fd(&s->sock);
@@ -139,45 +136,6 @@ void session_tell_config(struct session *s)
 		say("the front-end does not take word of a new configuration");
 }
 
-/* Rings are known by address: find them again in a new memory table. */
-static void place_again(struct balloon *b, struct queue *q)
-{
-	const char *why;
-
-	if (q->state == QUEUE_STOPPED)
-		return;
-	why = ring_place(&q->ring, &b->mem, q->num, q->desc, q->avail,
-			 q->used);
-	if (!why)
-		return;
-	say("queue %u cannot be used with the new memory table: %s", q->index,
-	    why);
-	q->state = QUEUE_BROKEN;
-}
-
-static const char *set_mem_table(struct session *s, struct message *msg)
-{
-	const struct vu_mem_region *r = msg->payload.table.region;
-	struct memory new = { .nr = 0 };
-	const char *why;
-	unsigned int i;
-
-	for (i = 0; i < msg->payload.table.nr; i++, r++) {
-		why = memory_add(&new, r->guest, r->size, r->user, r->offset,
-				 msg->fd[i]);
-		if (why) {
-			memory_clear(&new);
-			return why;
-		}
-		message_take_fd(msg, i);
-	}
-	memory_clear(&s->b->mem);
-	s->b->mem = new;
-	for (i = 0; i < BALLOON_QUEUES; i++)
-		place_again(s->b, &s->b->queue[i]);
-	return NULL;
-}
-
 static const char *set_features(struct session *s, uint64_t features)
 {
 	struct balloon *b = s->b;
@@ -185,11 +143,24 @@ static const char *set_features(struct session *s, uint64_t features)
 
 	if (features & ~(b->offered | 1ULL << VU_F_PROTOCOL_FEATURES))
 		return "it has features that were not offered";
+	/* What a queue is for, and what it keeps, follows from them. */
+	for (i = 0; i < BALLOON_QUEUES; i++)
+		if (b->queue[i].state != QUEUE_STOPPED &&
+		    features != b->acked)
+			return "queues are in use";
 	b->acked = features;
 	/* The document, "Ring states". */
 	if (!(features >> VU_F_PROTOCOL_FEATURES & 1))
 		for (i = 0; i < BALLOON_QUEUES; i++)
 			b->queue[i].enabled = true;
+	return NULL;
+}
+
+static const char *set_protocol(struct session *s, uint64_t features)
+{
+	if (features & ~VU_PROTOCOL_FEATURES)
+		return "it has features that were not offered";
+	s->protocol = features;
 	return NULL;
 }
 
@@ -306,6 +277,7 @@ static const char *obey_queue(struct balloon *b, struct message *msg)
 		return start_queue(b, q, msg);
 	case VU_SET_VRING_CALL:
 		set_fd(&q->call, msg);
+		balloon_repeat_signal(q);
 		return NULL;
 	default:
 		set_fd(&q->err, msg);
@@ -313,7 +285,8 @@ static const char *obey_queue(struct balloon *b, struct message *msg)
 	}
 }
 
-static const char *reset_owner(struct balloon *b)
+/* Both kinds of reset: some front-ends know only the older one. */
+static const char *reset_device(struct balloon *b)
 {
 	unsigned int i;
 
@@ -321,6 +294,7 @@ static const char *reset_owner(struct balloon *b)
 		stop_queue(b, &b->queue[i]);
 		b->queue[i].enabled = false;
 	}
+	balloon_reset(b);
 	return NULL;
 }
 
@@ -329,14 +303,20 @@ static const char *obey(struct session *s, struct message *msg)
 {
 	switch (msg->header.request) {
 	case VU_SET_OWNER:
-	case VU_SET_PROTOCOL_FEATURES:
 		return NULL;
+	case VU_SET_PROTOCOL_FEATURES:
+		return set_protocol(s, msg->payload.u64);
 	case VU_SET_FEATURES:
 		return set_features(s, msg->payload.u64);
 	case VU_RESET_OWNER:
-		return reset_owner(s->b);
+	case VU_RESET_DEVICE:
+		return reset_device(s->b);
 	case VU_SET_MEM_TABLE:
-		return set_mem_table(s, msg);
+		return slots_set_table(s->b, msg);
+	case VU_ADD_MEM_REG:
+		return slots_add(s->b, msg);
+	case VU_REM_MEM_REG:
+		return slots_remove(s->b, msg);
 	case VU_SET_BACKEND_REQ_FD:
 		set_fd(&s->channel, msg);
 		return NULL;
@@ -360,6 +340,8 @@ static bool answer(struct session *s, struct message *msg)
 		return reply_u64(s, msg, VU_PROTOCOL_FEATURES);
 	case VU_GET_QUEUE_NUM:
 		return reply_u64(s, msg, BALLOON_QUEUES);
+	case VU_GET_MAX_MEM_SLOTS:
+		return reply_u64(s, msg, MEMORY_REGIONS_MAX);
 	case VU_GET_CONFIG:
 		return get_config(s, msg);
 	default:
@@ -371,12 +353,18 @@ static bool answer(struct session *s, struct message *msg)
 	}
 }
 
+/* Whether the front-end waits for the word of success. */
+static bool wants_word(const struct session *s, const struct message *msg)
+{
+	return msg->header.flags & VU_NEED_REPLY &&
+	       s->protocol >> VU_P_REPLY_ACK & 1;
+}
+
 /* A message that is not obeyed. Return: whether one can go on after it. */
 static bool refuse(struct session *s, struct message *msg, const char *why,
 		   bool known)
 {
-	bool acked = msg->header.flags & VU_NEED_REPLY &&
-		     !message_replies(msg);
+	bool acked = wants_word(s, msg) && !message_replies(msg);
 	bool go_on = acked || (known && !message_replies(msg));
 
 	s->b->stats.messages_refused++;
@@ -398,16 +386,15 @@ bool session_handle(struct session *s, struct message *msg)
 	const char *why;
 	bool known;
 
-	why = message_check(msg, &known);
+	s->spoken = true;
+	why = message_check(msg, s->protocol, &known);
 	if (!why && message_replies(msg))
 		return answer(s, msg);
 	if (!why)
 		why = obey(s, msg);
 	if (why)
 		return refuse(s, msg, why, known);
-	if (msg->header.flags & VU_NEED_REPLY)
-		return reply_u64(s, msg, DONE);
-	return true;
+	return wants_word(s, msg) ? reply_u64(s, msg, DONE) : true;
 }
 
 /**

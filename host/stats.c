@@ -38,7 +38,8 @@ static const struct {
 	COUNTER(buffers), COUNTER(descriptors), COUNTER(max_descriptors),
 	COUNTER(payload), COUNTER(indirect), COUNTER(told), COUNTER(blocks),
 	COUNTER(bytes_told), COUNTER(bytes_released), COUNTER(punches),
-	COUNTER(bytes_partial), COUNTER(release_errors), COUNTER(poisoned),
+	COUNTER(bytes_partial), COUNTER(bytes_reserved),
+	COUNTER(release_errors), COUNTER(poisoned), COUNTER(pinned),
 	COUNTER(inflated), COUNTER(deflated), COUNTER(actual), COUNTER(other),
 	COUNTER(busy_ns), COUNTER(release_ns),
 };

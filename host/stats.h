@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include "words.h"
 
+/* No time to come back at. */
+#define NEVER_NS		UINT64_MAX
+
 /* Virtio 1.2, 5.5.6.4: kinds of guest statistics. */
 #define NR_GUEST_STATS	10
 
@@ -44,8 +47,10 @@ enum violation {
  * @bytes_released: given back to the host; what was told twice counts once
  * @punches: system calls for that
  * @bytes_partial: not given back, being parts of a huge page
+ * @bytes_reserved: not given back, because others could take their place
  * @release_errors: system calls that failed
  * @poisoned: blocks kept because the guest wants their content to stay
+ * @pinned: pieces kept because the front-end has pinned memory, or may have
  * @inflated: pages of 4 KiB
  * @deflated: pages of 4 KiB
  * @actual: pages of 4 KiB that the driver says are in the balloon now
@@ -76,8 +81,10 @@ struct stats {
 	uint64_t bytes_released;
 	uint64_t punches;
 	uint64_t bytes_partial;
+	uint64_t bytes_reserved;
 	uint64_t release_errors;
 	uint64_t poisoned;
+	uint64_t pinned;
 	uint64_t inflated;
 	uint64_t deflated;
 	uint64_t actual;

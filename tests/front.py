@@ -3,16 +3,20 @@
 
 import contextlib
 
-from lab.vhost_balloon import Hintd
+from lab.vhost_balloon import CheckedHintd
 from lab.vhost_front import TIMEOUT_S, FrontEnd
 
 
 @contextlib.contextmanager
 def hintd_lab(folder):
-    """A function that gives a daemon and a front-end connected to it."""
+    """A function that gives a daemon and a front-end connected to it.
+
+    The daemon is one that ASan and UBSan watch, unless `daemon` says otherwise.
+    """
     with contextlib.ExitStack() as stack:
-        def make(wire="sg", acked=None, more=(), **arguments):
-            hintd = stack.enter_context(Hintd(folder / "socket", wire, more))
+        def make(wire="sg", acked=None, more=(), daemon=CheckedHintd,
+                 **arguments):
+            hintd = stack.enter_context(daemon(folder / "socket", wire, more))
             front = FrontEnd(hintd, acked, **arguments)
             stack.callback(front.close)
             return hintd, front

@@ -162,7 +162,8 @@ def test_huge_pages(request, image):
     with huge.pages(HUGE_MIB * MIB // huge.PAGE_SIZE) as there:
         if not there:
             pytest.skip(f"this machine has no {HUGE_MIB} MiB of huge pages")
-        with guest.hintd_at("hints") as hintd, guest.hintd_guest(
+        with guest.hintd_at("hints", "--release-reserved") as hintd, \
+                guest.hintd_guest(
                 "6.12", "hintd-huge", hintd, mem_mib=HUGE_MIB,
                 share_memory="hugetlb=on,hugetlbsize=2M") as vm:
             running(vm)
@@ -182,3 +183,65 @@ def test_huge_pages(request, image):
                          timeout=guest.HUNG).out
             assert " 0 wrong" in out
             guest.unload(vm)
+
+
+# More than a memory table has room for; each is a region of its own.
+DIMMS = 10
+DIMM_MIB = 128
+
+
+def test_more_regions_than_a_table_has(image):
+    """Ten DIMMs, half of them plugged in while batches fly: all give back."""
+    def dimm(number):
+        return (f"memory-backend-memfd,id=more{number},size={DIMM_MIB}M,share=on",
+                f"pc-dimm,id=dimm{number},memdev=more{number}")
+
+    there = range(DIMMS // 2)
+    extra = ["-m", f"1024M,slots={DIMMS},maxmem=8G"]
+    for number in there:
+        memory, device = dimm(number)
+        extra += ["-object", memory, "-device", device]
+    with guest.hintd_at("sg") as hintd, guest.hintd_guest(
+            "6.12", "hintd-dimms", hintd, mem_mib=1024, extra=extra) as vm:
+        running(vm)
+        load = vm.start("exec /opt/aeration/memwork churn 128 600")
+        for number in range(DIMMS // 2, DIMMS):
+            vm.qmp("object-add", {
+                "qom-type": "memory-backend-memfd", "id": f"more{number}",
+                "size": DIMM_MIB * MIB, "share": True})
+            vm.qmp("device_add", {"driver": "pc-dimm", "id": f"dimm{number}",
+                                  "memdev": f"more{number}"})
+        wanted = (1024 + DIMMS * DIMM_MIB) * 1024
+        vm.wait_until(lambda: int(vm.run(
+            "for m in /sys/devices/system/memory/memory*/state; do "
+            "grep -q offline $m && echo online_movable > $m; done; "
+            "awk '/^MemTotal:/ { print $2 }' /proc/meminfo").out) >
+                      wanted * 0.9, "the guest to use all of its memory",
+                      guest.SOON)
+        load.kill()
+        job = guest.hold(vm, DIMMS * DIMM_MIB)
+        backed = hintd.guest_bytes()
+        assert backed > DIMMS * DIMM_MIB * MIB
+        guest.free_held(vm, job)
+        vm.wait_until(lambda: hintd.guest_bytes() <=
+                      backed - leaves(DIMMS * DIMM_MIB) * MIB,
+                      "memory of all DIMMs to leave the host", guest.SOON)
+        guest.end_held(vm, job)
+        assert clean(hintd)["connections"] == 1
+        guest.unload(vm)
+
+
+def test_locked_memory(image):
+    """A QEMU whose memory is locked: reports are answered, nothing is taken."""
+    with guest.hintd_at("sg") as hintd, guest.hintd_guest(
+            "6.12", "hintd-locked", hintd, mem_mib=512,
+            extra=["-overcommit", "mem-lock=on"]) as vm:
+        vm.run("modprobe aeration_virtio")
+        guest.wait_value(vm, "state", "running")
+        hintd.wait_for(lambda stats: stats.buffers and stats.pinned, guest.SOON,
+                       "reports that are kept")
+        stats = clean(hintd)
+        assert not stats["bytes_released"] and stats["blocks"]
+        assert hintd.guest_bytes() == 512 * MIB
+        assert hintd.said().count("has pinned or locked memory") == 1
+        guest.unload(vm)

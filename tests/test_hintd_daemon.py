@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import pathlib
+import re
 import socket
 import struct
 import subprocess
@@ -63,7 +64,7 @@ def test_memory_table_without_the_rings(lab):
     hintd, front = lab()
     front.give_memory([(HIGH_START, HIGH, USER + LOW, LOW, front.fd)])
     front.report((HIGH_START, PAGE_SIZE))
-    said(hintd, "cannot be used with the new memory table")
+    said(hintd, "cannot be used with the new memory")
     front.ask_u64(proto.GET_FEATURES)
     assert front.used_idx() == 0
     assert front.is_data(LOW, PAGE_SIZE)
@@ -95,14 +96,13 @@ def test_huge_pages_leave_whole(lab):
     with huge.pages((LOW + HIGH) // huge.PAGE_SIZE) as there:
         if not there:
             pytest.skip("this machine has no huge pages")
-        hintd, front = lab("hints", huge=True)
-        assert os.fstat(front.fd).st_blocks * 512 == LOW + HIGH
+        hintd, front = lab("hints", huge=True, more=["--release-reserved"])
+        assert front.backed() == LOW + HIGH
         front.hint(4 * half | 8, 6 * half | 8, 5 * half | 8, HIGH_START | 9)
         front.wait_used(1, "the hints' answer")
         counted(hintd, blocks=4, punches=2, bytes_partial=half,
                 bytes_released=2 * huge.PAGE_SIZE)
-        assert os.fstat(front.fd).st_blocks * 512 == \
-            LOW + HIGH - 2 * huge.PAGE_SIZE
+        assert front.backed() == LOW + HIGH - 2 * huge.PAGE_SIZE
         assert all(front.memory[place] == 0xaa for place in (
             2 * half, 4 * half - 1, 6 * half, 8 * half - 1, LOW + 2 * half))
         assert front.memory[4 * half] == front.memory[LOW] == 0
@@ -294,7 +294,7 @@ def test_reset_of_the_device(lab):
 
 def test_sandbox(lab):
     """No new privileges, a filter of system calls; also as nobody."""
-    hintd, _ = lab()
+    hintd, _ = lab(daemon=Hintd)
     status = pathlib.Path(f"/proc/{hintd.process.pid}/status").read_text(
         encoding="ascii")
     assert "NoNewPrivs:\t1" in status and "Seccomp:\t2" in status
@@ -327,7 +327,7 @@ def refuse_seccomp():
 def test_no_sandbox_no_daemon(tmp_path):
     """What cannot drop its privileges does not listen."""
     done = subprocess.run(
-        [program("hintd"), "--socket", tmp_path / "socket"], timeout=TIMEOUT_S,
+        [program("hintd"), "--socket-path", tmp_path / "socket"], timeout=TIMEOUT_S,
         capture_output=True, text=True, check=False, preexec_fn=refuse_seccomp)
     assert done.returncode == EXIT_SANDBOX
     assert "cannot drop privileges" in done.stderr
@@ -346,10 +346,12 @@ def test_unprivileged(tmp_path):
     nobody.chmod(0o755)
     with subprocess.Popen(
             ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
-             nobody, "--socket", tmp_path / "socket", "--wire", "sg"],
+             nobody, "--socket-path", tmp_path / "socket", "--wire", "sg"],
             stderr=subprocess.PIPE, text=True) as process:
         try:
             assert "listening" in process.stderr.readline()
+            # What nobody may look into belongs to root: prctl(2), DUMPABLE.
+            assert os.stat(f"/proc/{process.pid}/status").st_uid == 0
             hintd = Hintd(tmp_path / "socket")
             front = FrontEnd(hintd)
             front.report((FREE, PAGE_SIZE))
@@ -371,17 +373,22 @@ def test_help():
     assert not done.returncode and not done.stderr
     manual = pathlib.Path(__file__).parents[1] / "host/hintd.8"
     text = manual.read_text(encoding="utf-8").replace("\\-", "-")
-    for option in ("--socket", "--wire", "--balloon", "--stats",
-                   "--stats-file", "--no-sandbox", "--help"):
-        assert option in done.stdout and option in text
+    options = set(re.findall(r"--[a-z-]+", done.stdout))
+    assert {"--socket-path", "--help"} < options
+    assert options == set(re.findall(r"--[a-z-]+", text))
 
 
 @pytest.mark.parametrize("arguments, words", [
-    ((), "--socket PATH is needed"),
-    (("--socket", "s", "--wire", "tap"), "known are sg and hints"),
-    (("--socket", "s", "--balloon", "-1"), "a number of MiB"),
-    (("--socket", "s", "--balloon", "99999999999"), "a number of MiB"),
-    (("--socket", "s", "more"), "more: unknown argument"),
+    ((), "--socket-path PATH is needed"),
+    (("--socket-path", "s", "--fd", "3"), "one of them, not both"),
+    (("--fd", "x"), "the number of a descriptor"),
+    (("--fd", "0", "--socket-group", "root"), "has chosen its group"),
+    (("--socket-path", "s", "--socket-mode", "888"), "permissions in octal"),
+    (("--socket-path", "s", "--socket-mode", "1777"), "permissions in octal"),
+    (("--socket-path", "s", "--wire", "tap"), "known are sg and hints"),
+    (("--socket-path", "s", "--balloon", "-1"), "a number of MiB"),
+    (("--socket-path", "s", "--balloon", "99999999999"), "a number of MiB"),
+    (("--socket-path", "s", "more"), "more: unknown argument"),
     (("--sock-et", "s"), "--sock-et")])
 def test_wrong_options(arguments, words):
     done = run(*arguments)
@@ -395,7 +402,7 @@ def test_sockets_that_cannot_be(tmp_path, lab):
                         (tmp_path / "file", "in use"),
                         (tmp_path / "no/folder", "cannot listen"),
                         ("x" * 200, "at most 107 bytes")):
-        done = run("--socket", path)
+        done = run("--socket-path", path)
         assert done.returncode == EXIT_SOCKET and words in done.stderr
     assert (tmp_path / "file").read_text(encoding="ascii") == "keep me"
 
@@ -435,6 +442,6 @@ def test_statistics_at_the_end(started):
 
 
 def test_statistics_file_that_cannot_be(tmp_path):
-    done = run("--socket", tmp_path / "socket", "--stats-file",
+    done = run("--socket-path", tmp_path / "socket", "--stats-file",
                tmp_path / "no/folder")
     assert done.returncode == 1 and "cannot write statistics" in done.stderr

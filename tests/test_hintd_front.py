@@ -59,7 +59,7 @@ def test_feature_that_was_not_offered(lab):
     said(hintd, "features that were not offered")
 
 
-@pytest.mark.parametrize("request_number", [0, 6, 26, 34, 4000, 0xffffffff])
+@pytest.mark.parametrize("request_number", [0, 6, 26, 33, 4000, 0xffffffff])
 def test_unknown_request_is_refused(lab, request_number):
     """In words, and the daemon goes on; it hangs up if nobody can tell."""
     hintd, front = lab()
@@ -359,3 +359,80 @@ def test_no_interrupt_flag_is_obeyed(lab):
     assert front.used_idx() == 1
     with pytest.raises(BlockingIOError):
         os.eventfd_read(front.calls[front.reporting])
+
+
+# Four bugs that another VMM's balloon had in 2026, one test each
+
+def test_range_past_its_region(lab):
+    """A block that begins in memory and ends behind it gives nothing away."""
+    hintd, front = lab()
+    front.report((LOW - PAGE_SIZE, 2 * PAGE_SIZE),
+                 (HIGH_START + HIGH - PAGE_SIZE, 1 << 31), (FREE, PAGE_SIZE))
+    front.wait_used(1, "the report's answer")
+    assert counted(hintd, blocks=1)["refused"] == {"outside RAM": 2}
+    assert front.is_data(LOW - PAGE_SIZE, PAGE_SIZE + HIGH)
+    assert front.is_hole(FREE, PAGE_SIZE)
+
+
+def test_range_past_its_region_in_words(lab):
+    """As a word: an order that is larger than what is left."""
+    hintd, front = lab("hints")
+    front.hint(HIGH_START | 11, FREE | 0)
+    front.wait_used(1, "the hints' answer")
+    assert counted(hintd, blocks=1)["refused"] == {"outside RAM": 1}
+    assert front.is_data(LOW, HIGH)
+
+
+@pytest.mark.parametrize("wire", ["sg", "hints"])
+def test_later_descriptors_of_a_chain(lab, wire):
+    """All of a chain is looked at: the last as the first, and each is checked."""
+    hintd, front = lab(wire)
+    if wire == "sg":
+        front.report((FREE, PAGE_SIZE), (LOW, PAGE_SIZE),
+                     (FREE + MIB, PAGE_SIZE))
+    else:
+        front.memory[BUFFER:BUFFER + 24] = struct.pack("<3Q", FREE, LOW,
+                                                       FREE + MIB)
+        front.post([(BUFFER, 8, 0), (BUFFER + 8, 8, 0),
+                    (BUFFER + 16, 8, 0)])
+    front.wait_used(1, "the report's answer")
+    assert counted(hintd, blocks=2)["refused"] == {"outside RAM": 1}
+    assert front.is_hole(FREE, PAGE_SIZE)
+    assert front.is_hole(FREE + MIB, PAGE_SIZE)
+    assert front.is_data(FREE + PAGE_SIZE, MIB - PAGE_SIZE)
+
+
+@pytest.mark.parametrize("queue", ["inflate", "stats", "reporting"])
+def test_huge_length_that_warns_without_end(lab, queue):
+    """One line is said of it, and it costs no more than a short one."""
+    hintd, front = lab("hints")
+    index = queue_roles(front.acked).index(queue)
+    for number in range(50):
+        front.post([(BUFFER, 0xffffffff, 0)], queue=index)
+        if queue == "stats":
+            front.ask_u64(proto.GET_FEATURES)
+        else:
+            front.wait_used(number + 1, "an answer", queue=index)
+    assert len(hintd.said().splitlines()) <= 2
+
+
+@pytest.mark.parametrize("wire, bad", [
+    ("sg", [(LOW, PAGE_SIZE, VRING_DESC_F_WRITE)]),
+    ("sg", [(FREE + 1, 7, VRING_DESC_F_WRITE)]),
+    ("sg", [(FREE, PAGE_SIZE, 0)]),
+    ("hints", [(LOW, 8, 0)]),
+    ("hints", [(BUFFER, 7, 0)]),
+    ("hints", [(BUFFER, 0xfffffff8, 0)]),
+    ("hints", [(BUFFER, 8, VRING_DESC_F_WRITE)])])
+def test_error_that_kills_the_queue(lab, wire, bad):
+    """A report that is refused is answered, and the next one is obeyed."""
+    hintd, front = lab(wire)
+    front.post(bad)
+    front.wait_used(1, "the refused report's answer")
+    if wire == "sg":
+        front.report((FREE, PAGE_SIZE))
+    else:
+        front.hint(FREE)
+    front.wait_used(2, "the next report's answer")
+    assert front.is_hole(FREE, PAGE_SIZE)
+    assert not counted(hintd, buffers=2)["ring_errors"]

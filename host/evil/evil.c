@@ -112,7 +112,8 @@ static void release(struct balloon *b, const struct taken *t)
 {
 	b->runs.nr = t->nr;
 	memcpy(b->runs.run, t->run, t->nr * sizeof(t->run[0]));
-	balloon_release(b);
+	runs_merge(&b->runs);
+	balloon_release(b, NEVER_NS);
 }
 
 static bool is_pending(uint16_t head)
@@ -242,7 +243,10 @@ static void serve(struct balloon *b, struct queue *q)
 	enum role role = balloon_role(b, q);
 
 	if (role != evil.role) {
-		honest.serve(b, q);
+		/* Its pieces must not lie beside those that are kept here. */
+		do
+			honest.serve(b, q);
+		while (b->pending.q == q);
 		return;
 	}
 	take(b, q);

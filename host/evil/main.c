@@ -20,6 +20,8 @@ int main(int argc, char **argv)
 {
 	struct server server = {
 		.b = &balloon,
+		.tick_ns = NEVER_NS,
+		.stats_folder = -1,
 		.input = STDIN_FILENO,
 		.obey = control_obey,
 	};
@@ -32,7 +34,12 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	features = strtoull(argv[3], NULL, 0);
-	server.path = argv[1];
+	server.listener = (struct listener){
+		.path = argv[1],
+		.fd = -1,
+		.mode = 0600,
+	};
+	peer_prepare();
 	balloon_init(&balloon, strcmp(argv[2], "sg") ? WIRE_HINTS : WIRE_SG,
 		     features ? features : BALLOON_FEATURES, &evil_behaviour);
 	status = server_listen(&server);

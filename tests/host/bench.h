@@ -52,4 +52,6 @@ struct queue *bench_queue(struct bench *t, enum role role, uint32_t num,
 			  uint16_t base, uint64_t desc, uint64_t avail,
 			  uint64_t used);
 
+void bench_serve(struct bench *t, struct queue *q);
+
 #endif /* HOST_BENCH_H */

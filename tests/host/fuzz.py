@@ -5,8 +5,9 @@
 What is printed at the end: inputs that were executed, edges and features of the
 code that libFuzzer has seen, inputs that it keeps because each adds to those;
 and how many lines of the daemon the kept inputs reach, by clang's own coverage.
-New inputs stay in OUTPUT/corpus for the next time. An input that fails ends it
-all; what happened and where the input is are printed.
+New inputs stay in the corpus for the next time. The seed is the date, so that no
+day repeats another, and what a day found can be found again. An input that fails
+ends it all; what happened and where the input is are printed.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -27,8 +29,12 @@ SPARE = 120
 
 # The files of host/ that a fuzzer is about.
 FILES = {
-    "message": ("message.c", "session.c"),
+    "filter": ("filter.c",),
+    "message": ("message.c", "session.c", "slots.c"),
+    "options": ("options.c",),
+    "race": ("ring.c", "report.c", "honest.c"),
     "ring": ("ring.c", "report.c", "honest.c"),
+    "server": ("server.c", "listen.c", "show.c", "peer.c"),
     "words": ("words.c", "runs.c", "release.c"),
 }
 
@@ -39,21 +45,22 @@ class Failed(Exception):
     """A fuzzer has found something; says what and where."""
 
 
-def corpora(output, name):
+def corpora(corpus, name):
     """Return the folders with inputs: those found before, and the seeds."""
-    found = output / "corpus" / name
+    found = corpus / name
     found.mkdir(parents=True, exist_ok=True)
     return found, HERE / "seeds" / name
 
 
-def fuzz(output, name, seconds):
+def fuzz(output, corpus, name, seconds):
     """Run a fuzzer; return (executions, edges, features, kept inputs)."""
     log = output / f"{name}.log"
     with open(log, "w", encoding="utf-8") as out:
         status = subprocess.run(
             [output / f"fuzz_{name}", f"-max_total_time={seconds}",
-             f"-max_len={INPUT_MAX}", f"-artifact_prefix={output}/{name}-",
-             *corpora(output, name)], stdout=out, stderr=out,
+             time.strftime("-seed=%Y%m%d"), f"-max_len={INPUT_MAX}",
+             f"-artifact_prefix={output}/{name}-", *corpora(corpus, name)],
+            stdout=out, stderr=out,
             timeout=seconds + SPARE, check=False).returncode
     text = log.read_text(encoding="utf-8", errors="replace")
     last = LAST_LINE.search(text)
@@ -63,11 +70,11 @@ def fuzz(output, name, seconds):
     return tuple(map(int, last.groups()))
 
 
-def profile(output, name):
+def profile(output, corpus, name):
     """Run all inputs there are once; return the file with what they reach."""
     raw = output / f"{name}.profraw"
     subprocess.run([output / f"cover_{name}", "-runs=0",
-                    *corpora(output, name)], check=True, capture_output=True,
+                    *corpora(corpus, name)], check=True, capture_output=True,
                    timeout=SPARE,
                    env={**os.environ, "LLVM_PROFILE_FILE": str(raw)})
     return raw
@@ -106,14 +113,17 @@ def main():
     parser.add_argument("output", type=pathlib.Path)
     parser.add_argument("seconds", type=int)
     parser.add_argument("names", nargs="*", default=list(FILES))
+    parser.add_argument("--corpus", type=pathlib.Path,
+                        help="where inputs are kept (default OUTPUT/corpus)")
     options = parser.parse_args()
     output = options.output.resolve()
+    corpus = (options.corpus or output / "corpus").resolve()
     rows, raws = [], []
     try:
         for name in options.names:
             print(f"fuzz_{name}: {options.seconds} s", flush=True)
-            done = fuzz(output, name, options.seconds)
-            raws.append(profile(output, name))
+            done = fuzz(output, corpus, name, options.seconds)
+            raws.append(profile(output, corpus, name))
             lines = covered(output, [name], raws[-1:])
             rows.append((name, *done, share(lines, FILES[name])))
     except Failed as failed:

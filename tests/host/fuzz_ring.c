@@ -50,7 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	t->b.config.poison_val = setup.poison;
 	for (i = 0; i < LOOKS && q->state == QUEUE_STARTED; i++) {
 		first = q->ring.used_idx;
-		honest.serve(&t->b, q);
+		bench_serve(t, q);
 		MUST((uint16_t)(q->ring.used_idx - first) <= q->ring.num * 64U);
 		MUST(!t->b.runs.nr);
 		balloon_ask_stats(&t->b);

@@ -61,7 +61,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (i = 1; i < t->b.runs.nr; i++)
 		MUST(t->b.runs.run[i - 1].start + t->b.runs.run[i - 1].length <
 		     t->b.runs.run[i].start);
-	release_runs(&t->b.mem, &t->b.runs, &t->b.stats);
+	while (!release_runs(&t->b.release, &t->b.mem, &t->b.runs, &t->b.stats,
+			     1))
+		;
 	for (i = 0; i < PAGES; i++) {
 		const uint8_t *at = i * BENCH_PAGE < BENCH_LOW ?
 			t->low + i * BENCH_PAGE :

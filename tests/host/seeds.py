@@ -82,9 +82,42 @@ def queue(index):
 
 START = b"".join((
     message(1, flags=1), message(15, flags=1),
-    message(16, struct.pack("<Q", 0x229)), message(17, flags=1), message(3),
+    message(16, struct.pack("<Q", 0xa229)), message(17, flags=1), message(3),
     message(2, struct.pack("<Q", 0x150000032)), table()))
 CONFIG = struct.pack("<III", 0, 16, 0) + bytes(16)
+END = struct.pack("<BBH", 0, 0, 0)
+
+
+def slot(request, *place):
+    return message(request, bytes(8) + region(*place),
+                   (0,) if request == 37 else ())
+
+
+def race(wire, table, heads, changes, more=b"", order=3):
+    """A queue whose parts follow each other from 0, and what changes."""
+    size = 16 << order
+    avail = struct.pack("<HH", 0, len(heads)) + struct.pack(
+        f"<{len(heads)}H", *heads)
+    memory = b"".join(table).ljust(size, b"\0") + avail
+    there = [changes[step % len(changes)] for step in range(16)]
+    return struct.pack("<BBHH", wire, order, 0, 0) + \
+        memory.ljust(0x1000, b"\0") + more + b"".join(
+            struct.pack("<HB", at, value) for at, value in there)
+
+
+def call(number, *args, arch=0xc000003e):
+    return struct.pack("<IIQ6Q", number, arch, 0,
+                       *(args + (0,) * 6)[:6])
+
+
+def line(*options):
+    return b"\0".join(option.encode() for option in options)
+
+
+SLOTS = START + message(36, flags=1) + message(
+    5, struct.pack("<II", 0, 0)) + slot(37, 0, LOW, USER, PAGE) + queue(3) + \
+    slot(38, 0, LOW, USER, PAGE) + slot(37, 0, LOW, USER, PAGE) + \
+    slot(37, HIGH_AT, HIGH, USER + LOW, LOW + 2 * PAGE)
 
 SEEDS = {
     "words": {
@@ -146,6 +179,61 @@ SEEDS = {
         "many-fds": cut_message(2, bytes(8), (0,) * 8) + START,
         "unknown": message(4000) + message(26) + message(0, b"12345678"),
         "cut": START[:-7],
+        "slots": SLOTS,
+        "reset": START + queue(3) + message(25, CONFIG) + message(34) +
+                 message(2, struct.pack("<Q", 0x100000020)),
+        "features": START + queue(3) + message(2, struct.pack("<Q", 0)) +
+                    message(16, struct.pack("<Q", 0)),
+    },
+    "race": {
+        "sg": race(SG, [desc(0x2000, 0x1000, WRITE | NEXT, 1),
+                        desc(HIGH_AT, 0x2000, WRITE)], [0],
+                   [(8, 0), (12, WRITE), (14, 0), (0x82, 8), (0x84, 9)]),
+        "hints": race(HINTS, [desc(0x1000, 32, 0)], [0],
+                      [(0x1000, 0xff), (0x1008, 3), (8, 0xff), (0x82, 2)],
+                      words(0x4000 | 2, 0x8000, 0xfff, LOW)),
+        "indirect": race(SG, [desc(0x1000, 32, INDIRECT)], [0],
+                         [(0x100c, INDIRECT), (0x100e, 9), (8, 17), (3, 1)],
+                         desc(0x4000, 0x1000, WRITE | NEXT, 1) +
+                         desc(0x8000, 0x1000, WRITE)),
+        "inflate": race(INFLATE, [desc(0x1000, 12, 0)], [0],
+                        [(0x1000, 0xff), (0x1007, 0xff), (9, 0xff)],
+                        struct.pack("<III", 4, 8, 0xffffffff)),
+        "stats": race(STATS, [desc(0x1000, 20, 0)] * 2, [0, 1],
+                      [(0x1000, 0xff), (0x1001, 0xff), (8, 7)],
+                      struct.pack("<HQHQ", 4, 1 << 30, 77, 1)),
+    },
+    "server": {
+        "one": bytes([1 | 4]) + START + queue(3) + message(11, state(3, 0)),
+        "three": bytes([2 | 4]) + END.join(
+            [START + queue(3), START + queue(0) + message(34), SLOTS]),
+        "mute": b"\0" + END + message(1, flags=1) + END + START[:-7],
+        "live": b"\3" + START + queue(2) + message(24, CONFIG, flags=1),
+    },
+    "options": {
+        "all": line("--socket-path", "s", "--socket-mode", "660",
+                    "--socket-group", "kvm", "--user", "nobody", "--wire", "sg",
+                    "--balloon", "512", "--stats", "--stats-file", "f"),
+        "fd": line("--fd", "3", "--wire", "hints", "--allow-pinned",
+                   "--release-reserved", "--no-sandbox"),
+        "print": line("--print-capabilities", "--help", "-h"),
+        "wrong": line("--balloon", "-1", "--socket-mode", "888", "--fd",
+                      "99999999999", "--wire", "tap", "more"),
+        "both": line("--socket-path", "s", "--fd", "3"),
+    },
+    "filter": {
+        # By number on x86-64: mmap, mprotect, fcntl, openat, unlinkat, ...
+        "arguments": bytes([7, 5, 6, 7]) + b"".join((
+            call(9, 0, 4096, 3), call(9, 0, 4096, 5), call(10, 0, 4096, 4),
+            call(72, 0, 3), call(72, 0, 8), call(257, 5, 0, 0o2000000),
+            call(257, 6, 0, 0o2400301), call(257, 0xffffff9c, 0, 0),
+            call(263, 6), call(263, 7), call(263, 5), call(264, 6),
+            call(316, 6), call(8, 0))),
+        "plain": bytes([0, 0, 0, 0]) + b"".join(
+            call(number) for number in (0, 1, 7, 3, 11, 28, 285, 41, 56, 59,
+                                        101, 257, 263, 8)),
+        "arch": bytes([7, 5, 6, 7]) + call(0, arch=0x40000003) +
+                call(0x40000000),
     },
 }
 

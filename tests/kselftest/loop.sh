@@ -107,7 +107,7 @@ pulse()
 }
 put $S/window_ms 4000
 check "the window in force is what was asked for" is $S/window_now_ms 4000
-pulse 6
+pulse 12
 check "taking back what was reported is noticed" [ "$(cat $S/regretted_bytes)" -gt 0 ]
 check "and has the window back off" [ "$(cat $S/window_now_ms)" -gt 4000 ]
 put $S/backoff_ms 4000

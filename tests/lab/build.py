@@ -190,25 +190,27 @@ def _compilers():
             for compiler in ("cc", "clang")]
 
 
-def native(folder, program, sources):
+def native(folder, program, sources, together=None):
     """Build a program for this machine with a folder's Makefile; return its path.
 
-    `sources` are the files and folders that it is made of. Raises LabError with
-    the compiler's output.
+    `sources` are the files and folders that it is made of. Programs that are
+    made of the same objects are built together, by the Makefile's target of that
+    name. Raises LabError with the compiler's output.
     """
-    key = digest(source_files((folder, *sources)), folder, program,
-                 _compilers())
+    target = together or program
+    key = digest(source_files((folder, *sources)), folder, target, _compilers())
 
     def make(place):
         done = subprocess.run(
             ["make", "-s", "-C", cache.REPO / folder, f"OUTPUT={place}",
-             place / program], text=True, stdout=subprocess.PIPE,
+             together or place / program], text=True, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, timeout=BUILD_TIMEOUT)
         if done.returncode:
             raise LabError(f"building {folder}'s {program} failed:\n"
                            f"{done.stdout}")
 
-    return cache.shared(f"native-{program}", key, make, quiet=True) / program
+    name = f"native-{folder.replace('/', '-')}-{target}"
+    return cache.shared(name, key, make, quiet=True) / program
 
 
 def guest_programs():

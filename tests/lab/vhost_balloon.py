@@ -53,6 +53,11 @@ def program(name):
     return build.native("host", name, ())
 
 
+def checked(name):
+    """Build a program of tests/host, all of which ASan and UBSan watch."""
+    return build.native("tests/host", name, ("host", "tests/unit/ktap.h"), "all")
+
+
 def queue_roles(features):
     """What each queue index is for, by negotiated features."""
     roles = ["inflate", "deflate"]
@@ -79,6 +84,7 @@ class Daemon:
     """
 
     name = None         # of the program
+    program = staticmethod(program)
 
     def __init__(self, socket_path, wire):
         self.socket_path = os.fspath(socket_path)
@@ -103,7 +109,7 @@ class Daemon:
         self.log = pathlib.Path(self.socket_path + ".log")
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                [*roots.DIES_WITH_US, program(self.name),
+                [*roots.DIES_WITH_US, self.program(self.name),
                  *self.arguments()], stderr=log,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 start_new_session=True)
@@ -204,7 +210,7 @@ class Hintd(Daemon):
         self.stats_file = pathlib.Path(self.socket_path + ".json")
 
     def arguments(self):
-        return ["--socket", self.socket_path, "--wire", self.wire,
+        return ["--socket-path", self.socket_path, "--wire", self.wire,
                 "--stats-file", self.stats_file, *self.more]
 
     def listens(self):
@@ -216,6 +222,17 @@ class Hintd(Daemon):
     def guest_bytes(self):
         """As of now: the statistics file changes with the statistics only."""
         return backed_by(self.process.pid)
+
+
+class CheckedHintd(Hintd):
+    """The daemon under ASan and UBSan, which its sandbox would not let work."""
+
+    @staticmethod
+    def program(name):
+        return checked(f"{name}_checked")
+
+    def arguments(self):
+        return [*super().arguments(), "--no-sandbox"]
 
 
 def backed_by(pid):

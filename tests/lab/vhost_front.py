@@ -4,7 +4,8 @@
 Its guest memory is one memfd, split as QEMU splits a PC's: a low region and one
 at 4 GiB. The rings are in the low region's first pages, or at the offset
 `rings` of the memfd; blocks are everything after the first MiB. With `huge` the
-memfd is made of huge pages.
+memfd is made of huge pages; with `path` it is this ordinary file. `low` bytes are
+at 0; beyond LOW, they are backed and hold nothing.
 """
 
 import contextlib
@@ -36,13 +37,18 @@ class FrontEnd:
     """Speaks vhost-user as QEMU does, and puts buffers in rings as a guest."""
 
     def __init__(self, balloon, features=None, queues=None, user=USER,
-                 start=True, rings=0, huge=False):
+                 start=True, rings=0, huge=False, low=LOW, path=None):
         self.user = user
         self.rings = rings
-        self.fd = os.memfd_create("guest", os.MFD_CLOEXEC | (
-            os.MFD_HUGETLB | os.MFD_HUGE_2MB if huge else 0))
-        os.truncate(self.fd, LOW + HIGH)
-        self.memory = mmap.mmap(self.fd, LOW + HIGH)
+        self.low = low
+        if path is None:
+            self.fd = os.memfd_create("guest", os.MFD_CLOEXEC | (
+                os.MFD_HUGETLB | os.MFD_HUGE_2MB if huge else 0))
+        else:
+            self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        os.truncate(self.fd, low + HIGH)
+        os.posix_fallocate(self.fd, 0, low + HIGH)
+        self.memory = mmap.mmap(self.fd, low + HIGH)
         self.memory.write(b"\xaa" * (LOW + HIGH))
         self.memory[0:FREE] = bytes(FREE)
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -114,8 +120,15 @@ class FrontEnd:
         assert self.try_memory(regions) == 0
 
     def set_mem_table(self):
-        self.give_memory([(0, LOW, self.user, 0, self.fd),
-                          (HIGH_START, HIGH, self.user + LOW, LOW, self.fd)])
+        self.give_memory([(0, self.low, self.user, 0, self.fd),
+                          (HIGH_START, HIGH, self.user + self.low, self.low,
+                           self.fd)])
+
+    def region(self, request, guest, size, offset):
+        """Add or remove one region of the memfd; return the result."""
+        return self.result(request, struct.pack("<Q", 0) + proto.MEM_REGION.pack(
+            guest, size, self.user + offset, offset),
+            [self.fd] if request == proto.ADD_MEM_REG else [])
 
     def start(self, queues):
         assert self.ask_u64(proto.GET_PROTOCOL_FEATURES) \
@@ -149,6 +162,8 @@ class FrontEnd:
                   [self.calls[queue]])
         self.acknowledged(proto.SET_VRING_ENABLE,
                           proto.VRING_STATE.pack(queue, 1))
+        # An interrupt may have gone to the eventfd that there was before.
+        os.eventfd_read(self.calls[queue])
 
     def stop_queue(self, queue):
         reply = self.ask(proto.GET_VRING_BASE, proto.VRING_STATE.pack(queue, 0))
@@ -232,9 +247,9 @@ class FrontEnd:
         assert self.used_idx(queue) == count
         return self.used(queue)
 
-    def wait_seen(self, count):
-        self.balloon.wait_for(lambda stats: stats.seen >= count, TIMEOUT_S,
-                              f"{count} reports seen")
+    def backed(self):
+        """Return the bytes of the memfd that are backed."""
+        return os.fstat(self.fd).st_blocks * 512
 
     def is_hole(self, offset, length):
         """Is no page of this part of the memfd backed?"""

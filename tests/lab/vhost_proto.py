@@ -28,11 +28,16 @@ SET_VRING_ENABLE = 18
 SET_BACKEND_REQ_FD = 21
 GET_CONFIG = 24
 SET_CONFIG = 25
+RESET_DEVICE = 34
+GET_MAX_MEM_SLOTS = 36
+ADD_MEM_REG = 37
+REM_MEM_REG = 38
 # The document, "Back-end message types"
 BACKEND_CONFIG_CHANGE_MSG = 2
 
-# The document, "Protocol features": MQ, REPLY_ACK, BACKEND_REQ, CONFIG
-PROTOCOL_FEATURES = 1 << 0 | 1 << 3 | 1 << 5 | 1 << 9
+# The document, "Protocol features": MQ, REPLY_ACK, BACKEND_REQ, CONFIG,
+# RESET_DEVICE, CONFIGURE_MEM_SLOTS
+PROTOCOL_FEATURES = sum(1 << bit for bit in (0, 3, 5, 9, 13, 15))
 VHOST_USER_F_PROTOCOL_FEATURES = 30     # a virtio feature bit, front-end only
 
 HEADER = struct.Struct("<III")          # request, flags, payload size in bytes

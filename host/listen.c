@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Make the socket, or take the one that was handed down. Who may connect is
+ * what its permissions say: at first the daemon's own user alone.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <libgen.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "listen.h"
+#include "log.h"
+#include "peer.h"
+
+/* Front-ends that may wait for the one there is to leave. */
+#define BACKLOG		4
+
+/* Whether somebody else listens there; a socket nobody listens at is removed. */
+static bool in_use(const struct sockaddr_un *addr)
+{
+	int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct stat st;
+	bool used;
+
+	if (lstat(addr->sun_path, &st)) {
+		close(sock);
+		return false;
+	}
+	used = !S_ISSOCK(st.st_mode) ||
+	       !connect(sock, (const struct sockaddr *)addr, sizeof(*addr)) ||
+	       errno != ECONNREFUSED;
+	close(sock);
+	if (!used)
+		unlink(addr->sun_path);
+	return used;
+}
+
+/* Nobody can connect before it belongs to whom it shall. */
+static bool permit(const struct listener *l)
+{
+	struct group *group;
+
+	if (l->group) {
+		errno = 0;
+		group = getgrnam(l->group);
+		if (!group) {
+			say("--socket-group %s: %s", l->group,
+			    errno ? strerror(errno) : "there is no such group");
+			return false;
+		}
+		if (chown(l->path, (uid_t)-1, group->gr_gid)) {
+			say("cannot give %s to group %s: %s", l->path,
+			    l->group, strerror(errno));
+			return false;
+		}
+	}
+	if (!chmod(l->path, l->mode))
+		return true;
+	say("cannot change who may connect to %s: %s", l->path,
+	    strerror(errno));
+	return false;
+}
+
+/* It is removed by this in the end, whatever becomes of the way to it. */
+static int open_folder(const char *path)
+{
+	char copy[PATH_MAX];
+
+	if (strlen(path) >= sizeof(copy))
+		return -1;
+	strcpy(copy, path);
+	return open(dirname(copy), O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+static bool make(struct listener *l)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	mode_t mask;
+	int err;
+
+	if (strlen(l->path) >= sizeof(addr.sun_path)) {
+		say("%s: a socket's path has at most %zu bytes", l->path,
+		    sizeof(addr.sun_path) - 1);
+		return false;
+	}
+	strcpy(addr.sun_path, l->path);
+	if (in_use(&addr)) {
+		say("%s is in use by somebody else", l->path);
+		return false;
+	}
+	l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	mask = umask(0777);
+	err = l->fd < 0 || bind(l->fd, (struct sockaddr *)&addr, sizeof(addr));
+	umask(mask);
+	if (err) {
+		say("cannot listen at %s: %s", l->path, strerror(errno));
+		return false;
+	}
+	l->folder = open_folder(l->path);
+	if (permit(l) && !listen(l->fd, BACKLOG))
+		return true;
+	unlink(l->path);
+	return false;
+}
+
+/* One that was handed down may be a listener, as systemd's, or connected. */
+static bool take(struct listener *l)
+{
+	int listens = 0, domain = 0, kind = 0;
+	socklen_t size = sizeof(int);
+	int flags = fcntl(l->fd, F_GETFL);
+
+	if (flags < 0 ||
+	    getsockopt(l->fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) ||
+	    getsockopt(l->fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) ||
+	    getsockopt(l->fd, SOL_SOCKET, SO_TYPE, &kind, &size) ||
+	    domain != AF_UNIX || kind != SOCK_STREAM) {
+		say("--fd %d: that is no socket of a front-end", l->fd);
+		return false;
+	}
+	l->connected = !listens;
+	fcntl(l->fd, F_SETFL, flags | O_NONBLOCK);
+	fcntl(l->fd, F_SETFD, FD_CLOEXEC);
+	return true;
+}
+
+/**
+ * listener_open - have a socket
+ * @l: with the members up to @anybody set
+ *
+ * Return: false if there can be none; the reason is told.
+ */
+bool listener_open(struct listener *l)
+{
+	l->folder = -1;
+	l->connected = false;
+	return l->path ? make(l) : take(l);
+}
+
+/**
+ * listener_accept - take the next connection
+ * @l: the socket
+ *
+ * Never waits.
+ *
+ * Return: the connection, or -1 if there is none; what is odd is told.
+ */
+int listener_accept(const struct listener *l)
+{
+	int sock;
+
+	if (l->connected)
+		return l->fd;
+	sock = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (sock < 0) {
+		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+			say("cannot accept a connection: %s", strerror(errno));
+		return -1;
+	}
+	if (peer_may_connect(sock, l->anybody))
+		return sock;
+	say("refused a front-end of another user; --socket-group or --socket-mode allow it");
+	close(sock);
+	return -1;
+}
+
+/**
+ * listener_close - close the socket, and remove the one that was made
+ * @l: the socket
+ */
+void listener_close(struct listener *l)
+{
+	const char *name;
+
+	if (!l->connected)
+		close(l->fd);
+	if (!l->path || l->folder < 0)
+		return;
+	name = strrchr(l->path, '/');
+	/* Where that is not allowed any more, the next daemon replaces it. */
+	if (unlinkat(l->folder, name ? name + 1 : l->path, 0))
+		return;
+}
+
+/**
+ * listener_name - how to call it
+ * @l: the socket
+ *
+ * Return: its path, or words.
+ */
+const char *listener_name(const struct listener *l)
+{
+	return l->path ? l->path : "the socket handed down";
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Who is at the other end of the connection, and what it does with memory. */
+#ifndef HINTD_PEER_H
+#define HINTD_PEER_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/**
+ * struct peer - the process that a front-end is
+ * @status: its /proc/PID/status, or -1 if it cannot be looked at; owned
+ */
+struct peer {
+	int status;
+};
+
+/**
+ * enum pins - is guest memory pinned?
+ * @PINS_NONE: no
+ * @PINS_SOME: the process has memory pinned or locked
+ * @PINS_UNKNOWN: it cannot be looked at
+ */
+enum pins {
+	PINS_NONE,
+	PINS_SOME,
+	PINS_UNKNOWN,
+};
+
+bool peer_prepare(void);
+int peer_proc(void);
+bool peer_may_connect(int sock, bool anybody);
+void peer_open(struct peer *peer, int sock);
+void peer_close(struct peer *peer);
+enum pins peer_pins(const struct peer *peer);
+
+#endif /* HINTD_PEER_H */
