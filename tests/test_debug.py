@@ -130,66 +130,9 @@ for f in failslab fail_page_alloc; do
 done
 echo 0 > fail_page_alloc/min-order
 """
-WORKERS_FAIL = FAIL + """
-for p in /proc/[0-9]*; do
-	read -r name < $p/comm
-	case $name in
-	kworker*) echo 1 > $p/make-it-fail || exit
-	esac
-done 2>/dev/null
-for f in failslab fail_page_alloc; do
-	echo Y > $f/task-filter && echo -1 > $f/times &&
-		echo 100 > $f/probability || exit
-done
-"""
-WORKERS_DO_NOT = """
-for f in failslab fail_page_alloc; do
-	echo 0 > /sys/kernel/debug/$f/probability || exit
-done
-"""
 
-
-@on_own
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_work_without_allocations(own, backend):
-    """Batches fly though no worker of the kernel can allocate anything."""
-    with booted(own, f"workers-{backend}") as vm:
-        load(vm, backend, "window_ms=100")
-        job = guest.hold(vm, PATTERN_MIB)
-        vm.run(WORKERS_FAIL)
-        before = guest.stat(vm, "bytes")
-        guest.end_held(vm, freed(vm, job))
-        vm.wait_until(lambda: guest.stat(vm, "bytes") - before >=
-                      guest.SHARE * PATTERN_MIB * guest.MIB,
-                      f"{PATTERN_MIB} MiB to go", guest.SOON)
-        assert guest.stat(vm, "errors") == 0
-        vm.run(WORKERS_DO_NOT)
-        guest.unload(vm)
-
-
-def freed(vm, job):
-    """Have a job free what it holds; return it."""
-    guest.free_held(vm, job)
-    return job
-
-
-# The n-th allocation of whoever loads a module fails, for each n until that many
-# in a row are of no consequence.
-NTH = FAIL + """
-n=0 fine=0 failed=0
-while [ $fine -lt 60 ]; do
-	n=$((n + 1))
-	if sh -c "echo $n > /proc/self/fail-nth; exec insmod $file $words" \
-			2>/dev/null; then
-		fine=$((fine + 1))
-		rmmod $module || exit
-	else
-		fine=0 failed=$((failed + 1))
-		[ ! -e /sys/module/$module ] || { echo $n: left; exit 1; }
-	fi
-done
-echo $n tried, $failed failed
-"""
+# Tries in a row that succeed, once there are no more allocations to fail.
+ENOUGH = 60
 
 # Of memory that the kernel itself tells of, with a stack; all else that is wrong
 # has a line of its own.
@@ -207,10 +150,11 @@ def test_each_allocation_fails(own, module):
         release = vm.run("uname -r").out.strip()
         if name != "aeration":
             vm.run("modprobe aeration")
-        done = vm.run(f"module={name} words={words} "
-                      f"file=/lib/modules/{release}/updates/{name}.ko\n{NTH}",
-                      guest.HUNG)
-        assert int(done.out.split()[2]) > 10, done.out
+        vm.run(FAIL)
+        done = vm.run(f"/opt/aeration/insnth /lib/modules/{release}/updates/"
+                      f"{name}.ko {name} '{words}' {ENOUGH}", guest.HUNG)
+        print(done.out)
+        assert int(done.out.split()[-2]) > 10, done.out
         vm.run(f"modprobe {module}")
         guest.unload(vm)
 

@@ -5,6 +5,8 @@ The judge is outside: blocks of the file that the guest's memory is, and what QE
 has mapped of it.
 """
 
+import pathlib
+import tempfile
 import time
 
 import pytest
@@ -183,6 +185,55 @@ def test_huge_pages(request, image):
                          timeout=guest.HUNG).out
             assert " 0 wrong" in out
             guest.unload(vm)
+
+
+BACKED_MIB = 256	# what a program uses and frees there
+
+# Limited: its place could be taken by others.
+LIMITED = pathlib.Path("/dev/shm")
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_memory_in_a_limited_file_system(image, asked):
+    """It is kept, and the guest is well; or it leaves, for who asks for that."""
+    with tempfile.TemporaryDirectory(dir=LIMITED) as folder, \
+            guest.hintd_at("sg", *["--release-reserved"] * asked) as hintd, \
+            guest.hintd_guest(
+                "6.12", "hintd-limited", hintd, mem_mib=512,
+                share_memory=f"memory-backend-file,mem-path={folder}/ram") as vm:
+        file = pathlib.Path(folder, "ram")
+        running(vm)
+        job = guest.hold(vm, BACKED_MIB)
+        backed = file.stat().st_blocks * 512
+        assert backed > BACKED_MIB * MIB
+        name = "bytes_released" if asked else "bytes_reserved"
+        start = hintd.snapshot()[name]
+        guest.free_held(vm, job)
+        hintd.wait_for(lambda stats: getattr(stats, name) - start >=
+                       leaves(BACKED_MIB) * MIB, guest.SOON,
+                       f"{leaves(BACKED_MIB)} MiB of {name}")
+        left = file.stat().st_blocks * 512
+        if asked:
+            assert left <= backed - leaves(BACKED_MIB) * MIB
+        else:
+            assert left >= backed
+            assert hintd.said().count("--release-reserved releases it") == 1
+        guest.end_held(vm, job)
+        clean(hintd)
+        guest.unload(vm)
+
+
+def test_memory_in_advance(image):
+    """What was allocated in advance is given back like any other."""
+    with guest.hintd_at("sg") as hintd, guest.hintd_guest(
+            "6.12", "hintd-prealloc", hintd, mem_mib=512,
+            share_memory="prealloc=on") as vm:
+        assert vm.resident() == 512 * MIB
+        running(vm)
+        vm.wait_until(lambda: vm.resident() < 300 * MIB,
+                      "free memory to leave the host", guest.SOON)
+        clean(hintd)
+        guest.unload(vm)
 
 
 # More than a memory table has room for; each is a region of its own.

@@ -105,7 +105,8 @@ class Vm(QemuMachine):
     cmdline       more kernel command line
     extra         more QEMU arguments
     share_memory  guest memory is a shared memfd (for vhost-user devices); True,
-                  or more properties of it, as "key=value,..."
+                  or more properties of it, as "key=value,..."; or another
+                  object, as "memory-backend-TYPE,key=value,..."
     allow         regular expressions of console lines that are expected
     machine       "pc" or "q35"
     pvh           boot the unpacked kernel; False boots it as packaged, which
@@ -162,9 +163,12 @@ class Vm(QemuMachine):
         memory = ["-m", f"{self.mem_mib}M"]
         machine = f"{self.machine},usb=off"
         if self.share_memory:
-            more = "" if self.share_memory is True else "," + self.share_memory
-            memory += ["-object", "memory-backend-memfd,id=ram,share=on,"
-                       f"size={self.mem_mib}M{more}"]
+            more = "" if self.share_memory is True else self.share_memory
+            kind, _, rest = more.partition(",")
+            if not kind.startswith("memory-backend-"):
+                kind, rest = "memory-backend-memfd", more
+            memory += ["-object", f"{kind},id=ram,share=on,"
+                       f"size={self.mem_mib}M" + f",{rest}" * bool(rest)]
             machine += ",memory-backend=ram"
         devices = []
         if self.machine == "q35":
