@@ -12,6 +12,7 @@
 #include <linux/seccomp.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include "filter.h"
 
@@ -92,7 +93,10 @@ static void allow_without_exec(struct program *p, unsigned int call)
 	load(p, offsetof(struct seccomp_data, nr));
 }
 
-/* In a folder, and with these flags. */
+/*
+ * By a folder and with these flags. What a path says may lead out of the folder;
+ * that is Landlock's to refuse.
+ */
 static void allow_open(struct program *p, int folder, uint32_t flags)
 {
 	if (folder < 0)
@@ -141,6 +145,7 @@ size_t filter_build(struct sock_filter *code, size_t most,
 	load(p, offsetof(struct seccomp_data, nr));
 	for (i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
 		allow(p, calls[i]);
+	allow_value(p, SYS_setsockopt, 2, SO_PASSCRED);
 	allow_value(p, SYS_fcntl, 1, F_GETFL);
 	allow_value(p, SYS_fcntl, 1, F_SETFL);
 	allow_without_exec(p, SYS_mmap);

@@ -73,8 +73,9 @@ static void serve_releasing(struct balloon *b, struct queue *q, enum role role)
 	uint64_t begin = now_ns();
 	unsigned int nr;
 
-	/* The memory with its rings is gone; if it comes back, look again. */
-	if (b->pending.q && b->pending.q->state != QUEUE_STARTED)
+	/* Its rings' memory is gone, or it is off: it may come back, look again. */
+	if (b->pending.q && (b->pending.q->state != QUEUE_STARTED ||
+			     !b->pending.q->enabled))
 		untake(b);
 	if (!b->pending.q && role == ROLE_REPORTING)
 		take_reports(b, q);

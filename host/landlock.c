@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "log.h"
 #include "sandbox.h"
 
 #ifndef SYS_landlock_create_ruleset
@@ -46,6 +47,13 @@ static bool allow(int ruleset, int folder, uint64_t rights)
 				      PATH_BENEATH, &rule, 0);
 }
 
+/* Then whoever takes the daemon over may use its user's files. */
+static bool no_landlock(void)
+{
+	say("this kernel has no Landlock: which files are used is not limited");
+	return true;
+}
+
 /**
  * landlock_files - use no files but those in some folders
  * @box: the folders
@@ -62,7 +70,7 @@ bool landlock_files(const struct sandbox *box)
 	bool ok;
 
 	if (version < 0)
-		return true;
+		return no_landlock();
 	rights = handled[(version < VERSIONS ? version : VERSIONS) - 1];
 	ruleset = (int)syscall(SYS_landlock_create_ruleset, &rights,
 			       sizeof(rights), 0);

@@ -8,6 +8,7 @@
 #include <grp.h>
 #include <libgen.h>
 #include <limits.h>
+#include <pwd.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -40,32 +41,6 @@ static bool in_use(const struct sockaddr_un *addr)
 	return used;
 }
 
-/* Nobody can connect before it belongs to whom it shall. */
-static bool permit(const struct listener *l)
-{
-	struct group *group;
-
-	if (l->group) {
-		errno = 0;
-		group = getgrnam(l->group);
-		if (!group) {
-			say("--socket-group %s: %s", l->group,
-			    errno ? strerror(errno) : "there is no such group");
-			return false;
-		}
-		if (chown(l->path, (uid_t)-1, group->gr_gid)) {
-			say("cannot give %s to group %s: %s", l->path,
-			    l->group, strerror(errno));
-			return false;
-		}
-	}
-	if (!chmod(l->path, l->mode))
-		return true;
-	say("cannot change who may connect to %s: %s", l->path,
-	    strerror(errno));
-	return false;
-}
-
 /* It is removed by this in the end, whatever becomes of the way to it. */
 static int open_folder(const char *path)
 {
@@ -77,11 +52,65 @@ static int open_folder(const char *path)
 	return open(dirname(copy), O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
+static const char *name_of(const struct listener *l)
+{
+	const char *slash = strrchr(l->path, '/');
+
+	return slash ? slash + 1 : l->path;
+}
+
+/* Whose it shall be. Return: false if there is no such user or group. */
+static bool owners(const struct listener *l, uid_t *uid, gid_t *gid)
+{
+	struct passwd *user = NULL;
+	struct group *group = NULL;
+
+	errno = 0;
+	if (l->user)
+		user = getpwnam(l->user);
+	if (l->user && !user) {
+		say("--user %s: %s", l->user,
+		    errno ? strerror(errno) : "there is no such user");
+		return false;
+	}
+	if (l->group)
+		group = getgrnam(l->group);
+	if (l->group && !group) {
+		say("--socket-group %s: %s", l->group,
+		    errno ? strerror(errno) : "there is no such group");
+		return false;
+	}
+	*uid = user ? user->pw_uid : (uid_t)-1;
+	*gid = group ? group->gr_gid : (gid_t)-1;
+	return true;
+}
+
+/* By folder and name, and never through a link that lies there by now. */
+static bool hand_over(const struct listener *l, uid_t uid, gid_t gid)
+{
+	if (uid == (uid_t)-1 && gid == (gid_t)-1)
+		return true;
+	if (!fchownat(l->folder, name_of(l), uid, gid, AT_SYMLINK_NOFOLLOW))
+		return true;
+	say("cannot give %s to whom it shall belong: %s", l->path,
+	    strerror(errno));
+	return false;
+}
+
+static bool bind_with(const struct listener *l, const struct sockaddr_un *addr)
+{
+	mode_t mask = umask(0777 & ~l->mode);
+	bool ok = !bind(l->fd, (const struct sockaddr *)addr, sizeof(*addr));
+
+	umask(mask);
+	return ok;
+}
+
 static bool make(struct listener *l)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	mode_t mask;
-	int err;
+	uid_t uid;
+	gid_t gid;
 
 	if (strlen(l->path) >= sizeof(addr.sun_path)) {
 		say("%s: a socket's path has at most %zu bytes", l->path,
@@ -89,22 +118,25 @@ static bool make(struct listener *l)
 		return false;
 	}
 	strcpy(addr.sun_path, l->path);
+	if (!owners(l, &uid, &gid))
+		return false;
 	if (in_use(&addr)) {
 		say("%s is in use by somebody else", l->path);
 		return false;
 	}
+	l->folder = open_folder(l->path);
 	l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	mask = umask(0777);
-	err = l->fd < 0 || bind(l->fd, (struct sockaddr *)&addr, sizeof(addr));
-	umask(mask);
-	if (err) {
+	if (l->fd < 0 || !bind_with(l, &addr)) {
 		say("cannot listen at %s: %s", l->path, strerror(errno));
 		return false;
 	}
-	l->folder = open_folder(l->path);
-	if (permit(l) && !listen(l->fd, BACKLOG))
-		return true;
-	unlink(l->path);
+	/* Nobody can connect before it listens. */
+	if (hand_over(l, uid, gid)) {
+		if (!listen(l->fd, BACKLOG))
+			return true;
+		say("cannot listen at %s: %s", l->path, strerror(errno));
+	}
+	unlinkat(l->folder, name_of(l), 0);
 	return false;
 }
 
@@ -175,15 +207,10 @@ int listener_accept(const struct listener *l)
  */
 void listener_close(struct listener *l)
 {
-	const char *name;
-
 	if (!l->connected)
 		close(l->fd);
-	if (!l->path || l->folder < 0)
-		return;
-	name = strrchr(l->path, '/');
 	/* Where that is not allowed any more, the next daemon replaces it. */
-	if (unlinkat(l->folder, name ? name + 1 : l->path, 0))
+	if (l->path && unlinkat(l->folder, name_of(l), 0))
 		return;
 }
 

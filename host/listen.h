@@ -11,6 +11,7 @@
  * @path: where to make it, or NULL
  * @fd: one that was handed down, -1 if it is to be made; then it is the socket
  * @mode: permissions of the one to make
+ * @user: to give it to, or NULL
  * @group: to give it to, or NULL
  * @anybody: whoever the socket's permissions let in is served, not only root
  *	and the daemon's own user
@@ -21,6 +22,7 @@ struct listener {
 	const char *path;
 	int fd;
 	mode_t mode;
+	const char *user;
 	const char *group;
 	bool anybody;
 	bool connected;

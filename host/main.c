@@ -48,12 +48,12 @@ static void prepare(const struct options *o)
 	server.listener.path = o->socket;
 	server.listener.fd = o->fd;
 	server.listener.mode = o->mode;
+	server.listener.user = o->user;
 	server.listener.group = o->group;
 	server.listener.anybody = o->chosen;
 	server.stats_file = o->stats_file;
 	server.live = o->stats;
 	server.input = -1;
-	/* What is not there is told when a front-end comes. */
 	peer_prepare();
 }
 

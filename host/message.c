@@ -94,13 +94,20 @@ static const struct shape *shape_of(uint32_t request)
 	return &shapes[request];
 }
 
-static void take_fds(struct message *msg, struct msghdr *hdr)
+/* Descriptors, and who sent them. */
+static void take_control(struct message *msg, struct msghdr *hdr)
 {
 	struct cmsghdr *c;
+	struct ucred who;
 	size_t i, nr;
 	int fd;
 
 	for (c = CMSG_FIRSTHDR(hdr); c; c = CMSG_NXTHDR(hdr, c)) {
+		if (c->cmsg_level == SOL_SOCKET &&
+		    c->cmsg_type == SCM_CREDENTIALS) {
+			memcpy(&who, CMSG_DATA(c), sizeof(who));
+			msg->sender = who.pid;
+		}
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
 		nr = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -119,7 +126,8 @@ static ssize_t receive_some(int sock, struct message *msg, size_t want)
 {
 	union {
 		struct cmsghdr align;
-		char room[CMSG_SPACE(MESSAGE_FDS_MAX * sizeof(int))];
+		char room[CMSG_SPACE(MESSAGE_FDS_MAX * sizeof(int)) +
+			  CMSG_SPACE(sizeof(struct ucred))];
 	} control;
 	struct iovec iov = { (char *)msg + msg->have, want };
 	struct msghdr hdr = {
@@ -139,7 +147,8 @@ static ssize_t receive_some(int sock, struct message *msg, size_t want)
 	while (got < 0 && errno == EINTR);
 	if (got < 0)
 		return got;
-	take_fds(msg, &hdr);
+	msg->sender = 0;
+	take_control(msg, &hdr);
 	/* The kernel has closed those that did not fit. */
 	if (hdr.msg_flags & MSG_CTRUNC) {
 		errno = ETOOMANYREFS;

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 #include "proto.h"
 
 /* Most descriptors with a message: one for each region of a table. */
@@ -17,6 +18,7 @@
  * @fd: descriptors that came with it; owned, -1 where one was taken
  * @nr_fds: how many came
  * @have: bytes of header and payload that have come
+ * @sender: who sent the last of it; 0 if nobody can tell
  */
 struct message {
 	struct vu_header header;
@@ -31,6 +33,7 @@ struct message {
 	int fd[MESSAGE_FDS_MAX];
 	unsigned int nr_fds;
 	size_t have;
+	pid_t sender;
 };
 
 /**

@@ -25,31 +25,23 @@
 static int proc = -1;
 
 /**
- * peer_prepare - open what peer_open() needs; once, before the sandbox
+ * peer_prepare - open what peer_is() needs; once, before the sandbox
  *
- * Return: false if there is no /proc: no peer can be looked at then.
+ * Where there is no /proc no peer can be looked at.
  */
-bool peer_prepare(void)
+void peer_prepare(void)
 {
 	proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return proc >= 0;
 }
 
 /**
- * peer_proc - the descriptor of /proc that peer_open() opens by
+ * peer_proc - the descriptor of /proc that peer_is() opens by
  *
  * Return: it, or -1.
  */
 int peer_proc(void)
 {
 	return proc;
-}
-
-static bool credentials(int sock, struct ucred *who)
-{
-	socklen_t size = sizeof(*who);
-
-	return !getsockopt(sock, SOL_SOCKET, SO_PEERCRED, who, &size);
 }
 
 /**
@@ -62,39 +54,58 @@ static bool credentials(int sock, struct ucred *who)
 bool peer_may_connect(int sock, bool anybody)
 {
 	struct ucred who;
+	socklen_t size = sizeof(who);
 
-	return anybody || (credentials(sock, &who) &&
-			   (!who.uid || who.uid == geteuid()));
+	return anybody ||
+	       (!getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &who, &size) &&
+		(!who.uid || who.uid == geteuid()));
 }
 
 /**
- * peer_open - find out who has connected
- * @peer: uninitialised; to be closed in any case
- * @sock: the connection
+ * peer_listen - have each message say who sent it
+ * @sock: a connection
+ *
+ * Who connected may be somebody else, who has passed the socket on: unix(7),
+ * SO_PASSCRED. Where that fails no message says it, and nothing is released.
  */
-void peer_open(struct peer *peer, int sock)
+void peer_listen(int sock)
 {
-	struct ucred who;
+	static const int one = 1;
+
+	if (setsockopt(sock, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)))
+		return;
+}
+
+/**
+ * peer_is - somebody has sent a message
+ * @peer: the peer
+ * @pid: who; 0 for a process that this one cannot see
+ */
+void peer_is(struct peer *peer, pid_t pid)
+{
 	char path[32];
 
-	peer->status = -1;
-	/* The number is 0 for a process that this one cannot see. */
-	if (proc < 0 || !credentials(sock, &who) || who.pid <= 0)
+	if (pid == peer->pid && peer->status >= 0)
 		return;
-	snprintf(path, sizeof(path), "%d/status", (int)who.pid);
+	peer_close(peer);
+	peer->pid = pid;
+	if (proc < 0 || pid <= 0)
+		return;
+	snprintf(path, sizeof(path), "%d/status", (int)pid);
 	/* By number, so that no library adds a flag. */
 	peer->status = (int)syscall(SYS_openat, proc, path, SANDBOX_READ);
 }
 
 /**
  * peer_close - forget it
- * @peer: after peer_open()
+ * @peer: any
  */
 void peer_close(struct peer *peer)
 {
 	if (peer->status >= 0)
 		close(peer->status);
 	peer->status = -1;
+	peer->pid = 0;
 }
 
 /* Return: whether the line is there and says 0 KiB. */
@@ -108,7 +119,7 @@ static bool is_zero(const char *text, const char *name, bool *there)
 
 /**
  * peer_pins - has it pinned memory, now?
- * @peer: after peer_open()
+ * @peer: the peer
  *
  * Return: as the kernel counts it: proc_pid_status(5), VmLck and VmPin.
  */

@@ -8,9 +8,11 @@
 
 /**
  * struct peer - the process that a front-end is
+ * @pid: who sent the last message; 0 if nobody can tell
  * @status: its /proc/PID/status, or -1 if it cannot be looked at; owned
  */
 struct peer {
+	pid_t pid;
 	int status;
 };
 
@@ -26,10 +28,11 @@ enum pins {
 	PINS_UNKNOWN,
 };
 
-bool peer_prepare(void);
+void peer_prepare(void);
 int peer_proc(void);
 bool peer_may_connect(int sock, bool anybody);
-void peer_open(struct peer *peer, int sock);
+void peer_listen(int sock);
+void peer_is(struct peer *peer, pid_t pid);
 void peer_close(struct peer *peer);
 enum pins peer_pins(const struct peer *peer);
 

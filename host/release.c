@@ -75,13 +75,13 @@ static void release_part(struct release *how, const struct region *region,
 	punch(how, region, first, end - first, stats);
 }
 
-/* Bytes to the end of a piece, so that no page of the file is cut. */
+/* Bytes to the end of a piece, so that no page of the file is cut, huge or not. */
 static uint64_t to_piece_end(const struct region *region, uint64_t start)
 {
 	uint64_t piece = region->page > PIECE_BYTES ? region->page :
 						      PIECE_BYTES;
 
-	return piece - (start & (piece - 1));
+	return piece - ((region->offset + start) & (piece - 1));
 }
 
 /* Return: how many bytes of the run are done now, not 0. */

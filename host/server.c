@@ -46,16 +46,6 @@ enum hintd_exit server_listen(struct server *s)
 	return listener_open(&s->listener) ? EXIT_ENDED : EXIT_SOCKET;
 }
 
-static void connect_one(struct server *s)
-{
-	int sock = listener_accept(&s->listener);
-
-	if (sock < 0)
-		return;
-	session_open(&s->session, s->b, sock);
-	s->connected = true;
-}
-
 static void disconnect(struct server *s)
 {
 	session_close(&s->session);
@@ -65,6 +55,20 @@ static void disconnect(struct server *s)
 	else
 		say("the front-end is gone; waiting for another one at %s",
 		    listener_name(&s->listener));
+}
+
+static void connect_one(struct server *s)
+{
+	int sock = listener_accept(&s->listener);
+
+	if (sock < 0)
+		return;
+	if (s->connected) {
+		say("a front-end that says nothing has to give way");
+		disconnect(s);
+	}
+	session_open(&s->session, s->b, sock);
+	s->connected = true;
 }
 
 /* Whether the front-end has had the time to say something, and has not. */
@@ -171,14 +175,10 @@ enum hintd_exit server_run(struct server *s)
 		if (fds[PLACE_SIGNALS].revents ||
 		    (fds[PLACE_INPUT].revents && !s->obey(s->b)))
 			break;
-		if (s->connected && fds[PLACE_LISTENER].revents) {
-			say("a front-end that says nothing has to give way");
-			disconnect(s);
-		}
-		if (s->connected)
-			serve_session(s, fds);
-		else if (fds[PLACE_LISTENER].revents)
+		if (fds[PLACE_LISTENER].revents)
 			connect_one(s);
+		else if (s->connected)
+			serve_session(s, fds);
 		if (!s->connected && s->listener.connected)
 			break;
 		if (now_ns() >= s->tick_ns)

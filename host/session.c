@@ -65,7 +65,7 @@ void session_open(struct session *s, struct balloon *b, int sock)
 	s->channel = -1;
 	s->b = b;
 	s->since_ns = now_ns();
-	peer_open(&b->peer, sock);
+	peer_listen(sock);
 	balloon_connected(b);
 }
 
@@ -84,6 +84,7 @@ void session_close(struct session *s)
 		q->enabled = false;
 		q->num = 0;
 	}
+	s->b->wake_ns = NEVER_NS;
 	memory_clear(&s->b->mem);
 	peer_close(&s->b->peer);
 	message_clear(&s->msg);
@@ -387,6 +388,7 @@ bool session_handle(struct session *s, struct message *msg)
 	bool known;
 
 	s->spoken = true;
+	peer_is(&s->b->peer, msg->sender);
 	why = message_check(msg, s->protocol, &known);
 	if (!why && message_replies(msg))
 		return answer(s, msg);

@@ -67,8 +67,10 @@ static bool write_file(struct server *s)
 static void show_line(struct server *s, uint64_t now)
 {
 	/* A reader that is slow misses a line; the guest does not wait. */
-	if (!log_takes(STDOUT_FILENO))
+	if (!log_takes(STDOUT_FILENO)) {
+		s->shown = s->b->stats;
 		return;
+	}
 	if (s->terminal)
 		fputs("\r\x1b[K", stdout);
 	stats_line(&s->b->stats, &s->shown, (now - s->line_ns) / NS_PER_MS,

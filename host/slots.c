@@ -73,7 +73,8 @@ const char *slots_add(struct balloon *b, struct message *msg)
 {
 	const char *why = add(&b->mem, msg, &msg->payload.single.region, 0);
 
-	place_again(b);
+	if (!why)
+		place_again(b);
 	return why;
 }
 

@@ -56,7 +56,7 @@ enum violation {
  * @actual: pages of 4 KiB that the driver says are in the balloon now
  * @other: buffers of the statistics and hinting queues
  * @busy_ns: time spent on reports
- * @release_ns: part of it in system calls that release
+ * @release_ns: time in system calls that release
  * @refused: blocks, by reason
  * @violations: reports, by reason
  * @guest: the guest's own statistics, by tag

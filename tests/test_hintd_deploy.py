@@ -177,6 +177,37 @@ def test_front_end_that_cannot_be_looked_at(tmp_path):
         front.close()
 
 
+def test_who_speaks_is_looked_at(tmp_path):
+    """H1: not who connected, who may have passed the socket on."""
+    with Hintd(tmp_path / "socket", "sg") as hintd:
+        ours, theirs = socket.socketpair()
+        with subprocess.Popen(
+                [sys.executable, "-c",
+                 "import socket, sys\n"
+                 "s = socket.socket(socket.AF_UNIX)\n"
+                 "s.connect(sys.argv[1])\n"
+                 "to = socket.socket(fileno=int(sys.argv[2]))\n"
+                 "socket.send_fds(to, [b'x'], [s.fileno()])\n"
+                 "to.recv(1)\n", hintd.socket_path, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()]) as manager:
+            ours.settimeout(TIMEOUT_S)
+            _, fds, _, _ = socket.recv_fds(ours, 1, 1)
+            front = FrontEnd(hintd, connected=socket.socket(fileno=fds[0]))
+            with pinned(front, FREE, MIB):
+                front.report((FREE, MIB))
+                front.wait_used(1, "an answer without a release")
+            assert front.is_data(FREE, MIB)
+            counted(hintd, pinned=1, bytes_released=0)
+            front.report((FREE, MIB))
+            front.wait_used(2, "an answer")
+            assert front.is_hole(FREE, MIB)
+            front.close()
+            ours.send(b"x")
+            assert manager.wait(TIMEOUT_S) == 0
+        ours.close()
+        theirs.close()
+
+
 # H2: a message in the middle of a long release
 
 def test_release_takes_turns(lab):
@@ -211,6 +242,49 @@ def test_release_takes_turns(lab):
     print(f"a message while {left >> 20} MiB were released: "
           f"{answered - begin:.3f} s; all: {time.monotonic() - begin:.3f} s")
     assert front.backed() == before - (GIB - FREE)
+
+
+def cpu_seconds(pid):
+    """Return the processor time that a process has used: proc_pid_stat(5)."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text(
+        encoding="ascii").rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_front_end_dies_while_memory_is_released(lab):
+    """H2: the rest is dropped, and the daemon rests until the next one comes."""
+    hintd, front = lab(low=GIB)
+    hintd.process.send_signal(signal.SIGSTOP)
+    front.report((FREE, GIB - FREE))
+    front.send(proto.GET_FEATURES)
+    front.socket.shutdown(socket.SHUT_WR)
+    hintd.process.send_signal(signal.SIGCONT)
+    counted(hintd, stops=1, dropped=1)
+    assert front.backed() > HIGH + FREE
+    before = cpu_seconds(hintd.process.pid)
+    time.sleep(1)
+    assert cpu_seconds(hintd.process.pid) - before < 0.2
+
+
+def test_queue_is_disabled_while_its_memory_is_released(lab):
+    """H2: it keeps no other one waiting, and goes on when it is enabled."""
+    hintd, front = lab(low=GIB)
+    queue = front.reporting
+    struct.pack_into("<I", front.memory, BUFFER, HIGH_START // PAGE_SIZE)
+    hintd.process.send_signal(signal.SIGSTOP)
+    front.report((FREE, GIB - FREE))
+    front.send(proto.GET_FEATURES)
+    front.send(proto.SET_VRING_ENABLE, proto.VRING_STATE.pack(queue, 0),
+               flags=proto.FLAG_NEED_REPLY)
+    hintd.process.send_signal(signal.SIGCONT)
+    front.receive(proto.GET_FEATURES)
+    front.receive(proto.SET_VRING_ENABLE)
+    front.post([(BUFFER, 4, 0)], queue=0)
+    front.wait_used(1, "the inflated page's answer", queue=0)
+    assert front.used_idx() == 0
+    front.acknowledged(proto.SET_VRING_ENABLE, proto.VRING_STATE.pack(queue, 1))
+    front.wait_used(1, "the report's answer")
+    assert front.backed() == HIGH + FREE - PAGE_SIZE
 
 
 def test_queues_wait_for_each_other(lab):
@@ -326,6 +400,7 @@ def test_user(tmp_path):
         status = pathlib.Path(f"/proc/{one.pid}/status").read_text(
             encoding="ascii")
         assert f"Uid:\t{NOBODY}\t{NOBODY}\t{NOBODY}" in status
+        assert os.stat(tmp_path / "socket").st_uid == NOBODY
         front = FrontEnd(Hintd(tmp_path / "socket"))
         front.report((FREE, MIB))
         front.wait_used(1, "an answer")
@@ -334,7 +409,7 @@ def test_user(tmp_path):
     stats = json.loads((folder / "stats").read_text(encoding="ascii"))
     assert stats["bytes_released"] == MIB
     done = run("--socket-path", tmp_path / "other", "--user", "no such one")
-    assert done.returncode == EXIT_SANDBOX
+    assert done.returncode == EXIT_SOCKET
     assert "there is no such user" in done.stderr
     assert not (tmp_path / "other").exists()
 

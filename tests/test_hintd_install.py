@@ -2,8 +2,10 @@
 """What hintd comes with: where it goes, and that each reader understands it."""
 
 import json
+import os
 import re
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -71,6 +73,45 @@ def test_units_are_understood(units):
                    units / "hintd@.service")
     level = float(re.search(r"exposure level .*: ([\d.]+)", said).group(1))
     assert level <= EXPOSURE_MOST, said
+
+
+def calls_of_the_daemon(folder):
+    """Have it serve a front-end; return the system calls of its life."""
+    trace = folder / "trace"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "socket"))
+        listener.listen()
+        with subprocess.Popen(
+                ["strace", "-o", trace, program("hintd"), "--fd",
+                 str(listener.fileno()), "--stats-file", folder / "stats"],
+                pass_fds=[listener.fileno()], stderr=subprocess.DEVNULL,
+                start_new_session=True) as process:
+            try:
+                front = FrontEnd(Hintd(folder / "socket"))
+                front.report((FREE, MIB))
+                front.wait_used(1, "an answer")
+                front.close()
+                os.killpg(process.pid, signal.SIGTERM)
+                process.wait(TIMEOUT_S)
+            finally:
+                roots.end(process)
+    return set(re.findall(r"^(\w+)\(", trace.read_text(encoding="utf-8"), re.M))
+
+
+def test_unit_lets_the_daemon_work(tmp_path):
+    """systemd's filter has all that it calls, from its start to its end."""
+    text = (PACKAGING / "hintd@.service").read_text(encoding="ascii")
+    words = re.search(r"^SystemCallFilter=(.*)$", text, re.M).group(1).split()
+    allowed = set(words)
+    names = [word for word in words if word.startswith("@")]
+    while names:
+        said = said_by("systemd-analyze", "syscall-filter", names.pop())
+        found = set(re.findall(r"^ +([@\w-]+)$", said, re.M)) - allowed
+        allowed |= found
+        names += [name for name in found if name.startswith("@")]
+    used = calls_of_the_daemon(tmp_path)
+    assert {"landlock_create_ruleset", "prctl", "fallocate"} <= used
+    assert not used - allowed
 
 
 def test_unit_is_in_the_guests_slice():

@@ -9,6 +9,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include "bench.h"
 #include "filter.h"
@@ -67,6 +68,8 @@ static bool with_arguments(const struct seccomp_data *d,
 	case SYS_mmap:
 	case SYS_mprotect:
 		return !(d->args[2] & PROT_EXEC);
+	case SYS_setsockopt:
+		return (uint32_t)d->args[2] == SO_PASSCRED;
 	case SYS_fcntl:
 		return (uint32_t)d->args[1] == F_GETFL ||
 		       (uint32_t)d->args[1] == F_SETFL;

@@ -5,7 +5,8 @@ Its guest memory is one memfd, split as QEMU splits a PC's: a low region and one
 at 4 GiB. The rings are in the low region's first pages, or at the offset
 `rings` of the memfd; blocks are everything after the first MiB. With `huge` the
 memfd is made of huge pages; with `path` it is this ordinary file. `low` bytes are
-at 0; beyond LOW, they are backed and hold nothing.
+at 0; beyond LOW, they are backed and hold nothing. It speaks over the socket
+`connected`, or connects.
 """
 
 import contextlib
@@ -37,7 +38,8 @@ class FrontEnd:
     """Speaks vhost-user as QEMU does, and puts buffers in rings as a guest."""
 
     def __init__(self, balloon, features=None, queues=None, user=USER,
-                 start=True, rings=0, huge=False, low=LOW, path=None):
+                 start=True, rings=0, huge=False, low=LOW, path=None,
+                 connected=None):
         self.user = user
         self.rings = rings
         self.low = low
@@ -51,9 +53,10 @@ class FrontEnd:
         self.memory = mmap.mmap(self.fd, low + HIGH)
         self.memory.write(b"\xaa" * (LOW + HIGH))
         self.memory[0:FREE] = bytes(FREE)
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket = connected or socket.socket(socket.AF_UNIX)
         self.socket.settimeout(TIMEOUT_S)
-        self.socket.connect(balloon.socket_path)
+        if not connected:
+            self.socket.connect(balloon.socket_path)
         self.balloon = balloon
         self.avail = {}
         self.free_desc = {}
