@@ -182,14 +182,14 @@ def test_who_speaks_is_looked_at(tmp_path):
     with Hintd(tmp_path / "socket", "sg") as hintd:
         ours, theirs = socket.socketpair()
         with subprocess.Popen(
-                [sys.executable, "-c",
+                [*roots.DIES_WITH_US, sys.executable, "-c",
                  "import socket, sys\n"
                  "s = socket.socket(socket.AF_UNIX)\n"
                  "s.connect(sys.argv[1])\n"
                  "to = socket.socket(fileno=int(sys.argv[2]))\n"
                  "socket.send_fds(to, [b'x'], [s.fileno()])\n"
                  "to.recv(1)\n", hintd.socket_path, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()]) as manager:
+                pass_fds=[theirs.fileno()]) as manager, ours, theirs:
             ours.settimeout(TIMEOUT_S)
             _, fds, _, _ = socket.recv_fds(ours, 1, 1)
             front = FrontEnd(hintd, connected=socket.socket(fileno=fds[0]))
@@ -204,8 +204,6 @@ def test_who_speaks_is_looked_at(tmp_path):
             front.close()
             ours.send(b"x")
             assert manager.wait(TIMEOUT_S) == 0
-        ours.close()
-        theirs.close()
 
 
 # H2: a message in the middle of a long release
