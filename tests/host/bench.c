@@ -108,3 +108,16 @@ void bench_serve(struct bench *t, struct queue *q)
 		honest.serve(&t->b, q);
 	while (t->b.pending.q == q && q->state == QUEUE_STARTED);
 }
+
+/* A ring with one report where the seeds have queue 3: a page for each. */
+void bench_put_report(struct bench *t)
+{
+	uint64_t desc[] = { 8 * BENCH_PAGE, 2 * sizeof(uint64_t) };
+	uint64_t words[] = { 9 * BENCH_PAGE, 12 * BENCH_PAGE | 2 };
+	uint8_t *ring = t->low + 3 * BENCH_PAGE;
+
+	memset(t->low, 0, BENCH_LOW);
+	memcpy(ring, desc, sizeof(desc));
+	ring[0x400 + 2] = 1;
+	memcpy(t->low + 8 * BENCH_PAGE, words, sizeof(words));
+}

@@ -53,5 +53,6 @@ struct queue *bench_queue(struct bench *t, enum role role, uint32_t num,
 			  uint64_t used);
 
 void bench_serve(struct bench *t, struct queue *q);
+void bench_put_report(struct bench *t);
 
 #endif /* HOST_BENCH_H */

@@ -6,7 +6,6 @@
  * Input: records.h.
  */
 #include <fcntl.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "records.h"
@@ -45,19 +44,6 @@ static bool let_it_work(struct session *s, int sock)
 	return go_on;
 }
 
-/* A ring with one report where the seeds have queue 3: a page for each. */
-static void put_report(struct bench *t)
-{
-	uint64_t desc[] = { 8 * BENCH_PAGE, 2 * sizeof(uint64_t) };
-	uint64_t words[] = { 9 * BENCH_PAGE, 12 * BENCH_PAGE | 2 };
-	uint8_t *ring = t->low + 3 * BENCH_PAGE;
-
-	memset(t->low, 0, BENCH_LOW);
-	memcpy(ring, desc, sizeof(desc));
-	ring[0x400 + 2] = 1;
-	memcpy(t->low + 8 * BENCH_PAGE, words, sizeof(words));
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct bench *t = bench(WIRE_HINTS);
@@ -66,7 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	records_prepare(t);
 	fds = open_fds();
-	put_report(t);
+	bench_put_report(t);
 	MUST(!socketpair(AF_UNIX, SOCK_STREAM, 0, sock));
 	session_open(&s, &t->b, sock[0]);
 	while (records_send(t, sock[1], &data, &size)) {

@@ -123,6 +123,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			;
 		shutdown(sock[i], SHUT_WR);
 	}
+	bench_put_report(t);
+	t->b.wire = WIRE_HINTS;
 	turns = 0;
 	MUST(server_run(&s) == EXIT_ENDED);
 	for (int i = 0; i < nr; i++)
