@@ -50,6 +50,7 @@ def test_timed(image, kernel, script):
 
 @pytest.mark.all_only("the same scripts as in test_timed; two processors at once "
                       "are also in test_kselftest")
+@pytest.mark.one_kernel("test_timed runs them on each")
 @pytest.mark.parametrize("script", TIMED)
 def test_timed_by_the_host(image, kernel, script):
     """The same script where two processors work at once."""

@@ -6,7 +6,8 @@ check   A test is in it because a change made today can make it fail; not becaus
         or each Xen, runs with one of them, taken in turn: the next test with the
         next one, and another one after the next commit. Cells of the matrix are
         chosen so that every pair of values is met (cells.covering).
-all     Every test with every kernel and Xen, all cells, every word of memory; and
+all     Every test with every kernel and Xen, all cells, every word of memory (but
+        one_kernel("why"): another test does the same with the others); and
         what is marked all_only("why"): what a change to the product cannot make
         fail, because another test would fail before it, and what builds a kernel
         that nothing else needs.
@@ -69,6 +70,8 @@ def pytest_configure(config):
         config.addinivalue_line("markers", f"{mark}(why): only in make {where}")
     config.addinivalue_line("markers", "every_kernel(why): all of them in "
                             "make check, too")
+    config.addinivalue_line("markers", "one_kernel(why): one of them in turn, in "
+                            "make check-all, too")
     config.option.strict_markers = True
     if config.option.tier == "long" and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Done(), "lab-long-done")
@@ -167,8 +170,10 @@ def pytest_collection_modifyitems(config, items):
     """Leave out what is not in this tier; put first what takes longest."""
     tier = config.option.tier
     chosen = [item for item in items if in_tier(item, tier)]
-    if tier != "all":
-        chosen = in_turn(chosen, config.option.rotate)
+    turns = [item for item in chosen
+             if tier != "all" or item.get_closest_marker("one_kernel")]
+    left = set(turns) - set(in_turn(turns, config.option.rotate))
+    chosen = [item for item in chosen if item not in left]
     if tier == "long" and not config.option.again:
         passed = done()
         chosen = [item for item in chosen if item.nodeid not in passed]
