@@ -62,18 +62,21 @@ static int listener(struct sockaddr_un *addr, socklen_t *size)
 	return fd;
 }
 
-static const char *stats_file(void)
-{
-	static char path[] = "/tmp/fuzz_server.XXXXXX/stats";
-	static bool made;
+/* Where the statistics go: a folder that is made once, and goes in the end. */
+static char folder[] = "/tmp/fuzz_server.XXXXXX";
+static char stats_file[sizeof(folder) + sizeof("/stats")];
 
-	if (!made) {
-		path[sizeof(path) - sizeof("/stats")] = '\0';
-		MUST(mkdtemp(path));
-		path[sizeof(path) - sizeof("/stats")] = '/';
-		made = true;
-	}
-	return path;
+static void remove_folder(void)
+{
+	unlink(stats_file);
+	rmdir(folder);
+}
+
+static void make_folder(void)
+{
+	MUST(mkdtemp(folder));
+	snprintf(stats_file, sizeof(stats_file), "%s/stats", folder);
+	atexit(remove_folder);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -92,6 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	records_prepare(t);
 	peer_prepare();
 	if (!nowhere) {
+		make_folder();
 		MUST(!pipe(always) && write(always[1], "", 1) == 1);
 		nowhere = open("/dev/null", O_WRONLY);
 		MUST(dup2(nowhere, STDOUT_FILENO) == STDOUT_FILENO);
@@ -103,7 +107,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	s.obey = obey;
 	s.signals = -1;
 	s.live = how & HOW_LIVE;
-	s.stats_file = how & HOW_FILE ? stats_file() : NULL;
+	s.stats_file = how & HOW_FILE ? stats_file : NULL;
 	if (how & HOW_HANDED_DOWN) {
 		MUST(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0,
 				 pair));
