@@ -13,12 +13,24 @@
 #include <linux/mm.h>
 #include <linux/printk.h>
 #include <aeration/compat.h>
-#include "core.h"
+#include "batch.h"
 
 #define CREATE_TRACE_POINTS
 #include <trace/events/aeration.h>
 
 struct aeration_stats aeration_stats;
+
+/**
+ * aeration_batch_not_taken - how often the hypervisor did not take what it was offered
+ *
+ * Context: any.
+ * Return: batches that failed and blocks that were refused, ever.
+ */
+u64 aeration_batch_not_taken(void)
+{
+	return atomic64_read(&aeration_stats.errors) +
+	       atomic64_read(&aeration_stats.refused);
+}
 
 static u64 block_bytes(const struct aerator_block *block)
 {

@@ -5,24 +5,29 @@
 #define pr_fmt(fmt) "aeration: " fmt
 
 #include <linux/module.h>
-#include "core.h"
-#include "watch.h"
-
-struct workqueue_struct *aeration_wq;
+#include "hold/hold.h"
+#include "pace/watch.h"
+#include "queues.h"
+#include "registry.h"
+#include "sysfs.h"
 
 static int __init aeration_init(void)
 {
 	int err;
 
-	aeration_wq = alloc_workqueue("aeration", WQ_FREEZABLE | WQ_UNBOUND, 0);
-	if (!aeration_wq)
-		return -ENOMEM;
+	err = aeration_queues_init();
+	if (err)
+		return err;
 	err = aeration_watch_init();
 	if (err) {
 		pr_err("cannot follow CPUs coming and going: error %d\n", err);
-		goto out_wq;
+		goto out_queues;
 	}
-	aeration_hold_init();
+	err = aeration_hold_init();
+	if (err) {
+		pr_err("cannot hear of a restart: error %d\n", err);
+		goto out_watch;
+	}
 	aeration_registry_init();
 	err = aeration_sysfs_start();
 	if (err) {
@@ -33,9 +38,11 @@ static int __init aeration_init(void)
 
 out_registry:
 	aeration_registry_exit();
+	aeration_hold_exit();
+out_watch:
 	aeration_watch_exit();
-out_wq:
-	destroy_workqueue(aeration_wq);
+out_queues:
+	aeration_queues_exit();
 	return err;
 }
 
@@ -45,7 +52,7 @@ static void __exit aeration_exit(void)
 	aeration_registry_exit();
 	aeration_hold_exit();
 	aeration_watch_exit();
-	destroy_workqueue(aeration_wq);
+	aeration_queues_exit();
 }
 
 module_init(aeration_init);

@@ -10,17 +10,14 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
+#include <linux/overflow.h>
 #include <linux/spinlock.h>
+#include <linux/string.h>
 #include <aeration/compat.h>
-#include "core.h"
-#include "pacer.h"
+#include "params.h"
 
 /* Largest reserve that may be asked for, MiB: 16 TiB. */
 #define RESERVE_MAX_MB	(16U << 20)
-
-/* Bounds of a backend's timeout: a busy host's hiccup, and a day; ms. */
-#define TIMEOUT_MIN_MS	100
-#define TIMEOUT_MAX_MS	86400000
 
 static unsigned int window_ms = 1000;
 static unsigned int backoff_ms = 30000;
@@ -41,6 +38,30 @@ struct max_held {
 static struct max_held max_held = { .percent = 100 };
 static DEFINE_SPINLOCK(max_held_lock);	/* protects max_held */
 
+static void (*listener)(enum aeration_param what);
+
+/**
+ * aeration_param_listen - hear of what is changed from now on
+ * @changed: called after each change, in process context, no lock of the core held;
+ *	may sleep
+ *
+ * Once; until then the module is loading, and nobody has to be told.
+ *
+ * Context: process context.
+ */
+void aeration_param_listen(void (*changed)(enum aeration_param what))
+{
+	WRITE_ONCE(listener, changed);
+}
+
+static void tell(enum aeration_param what)
+{
+	void (*changed)(enum aeration_param what) = READ_ONCE(listener);
+
+	if (changed)
+		changed(what);
+}
+
 static int store_in_range(const char *val, unsigned int max,
 			  unsigned int *where)
 {
@@ -54,33 +75,33 @@ static int store_in_range(const char *val, unsigned int max,
 
 /**
  * aeration_param_store_window_ms - set the window
- * @val: text of a number, ms, 0 to PACER_WINDOW_MAX_MS
+ * @val: text of a number, ms, 0 to AERATION_WINDOW_MAX_MS
  *
  * Context: process context; may sleep.
  * Return: 0, or -EINVAL with nothing changed.
  */
 int aeration_param_store_window_ms(const char *val)
 {
-	int err = store_in_range(val, PACER_WINDOW_MAX_MS, &window_ms);
+	int err = store_in_range(val, AERATION_WINDOW_MAX_MS, &window_ms);
 
 	if (!err)
-		aeration_registry_retune();
+		tell(AERATION_PARAM_PACE);
 	return err;
 }
 
 /**
  * aeration_param_store_backoff_ms - set how far the window may back off
- * @val: text of a number, ms, 0 to PACER_WINDOW_MAX_MS
+ * @val: text of a number, ms, 0 to AERATION_WINDOW_MAX_MS
  *
  * Context: process context; may sleep.
  * Return: 0, or -EINVAL with nothing changed.
  */
 int aeration_param_store_backoff_ms(const char *val)
 {
-	int err = store_in_range(val, PACER_WINDOW_MAX_MS, &backoff_ms);
+	int err = store_in_range(val, AERATION_WINDOW_MAX_MS, &backoff_ms);
 
 	if (!err)
-		aeration_registry_retune();
+		tell(AERATION_PARAM_PACE);
 	return err;
 }
 
@@ -96,28 +117,43 @@ int aeration_param_store_reserve_mb(const char *val)
 	int err = store_in_range(val, RESERVE_MAX_MB, &reserve_mb);
 
 	if (!err)
-		aeration_registry_retune();
+		tell(AERATION_PARAM_PACE);
 	return err;
 }
 
+/* Room for the digits of a number of 64 bits, with the closing zero. */
+#define DIGITS	21
+
 static int parse_max_held(const char *val, struct max_held *out)
 {
-	char *end;
-	u64 number = memparse(val, &end);
+	static const char units[] = "KMGT";
+	size_t len = strspn(val, "0123456789");
+	char digits[DIGITS];
+	const char *unit;
+	u64 number;
 
-	if (end == val || *val == '-')
+	if (len >= DIGITS)
 		return -EINVAL;
+	strscpy(digits, val, len + 1);
+	if (kstrtou64(digits, 10, &number))
+		return -EINVAL;
+	val += len;
 	out->percent = 0;
-	out->bytes = number;
-	if (*end == '%') {
-		if (number < 1 || number > 100 || !isdigit(end[-1]))
+	unit = *val ? strchr(units, toupper(*val)) : NULL;
+	if (unit) {
+		if (check_shl_overflow(number, 10 * (unit - units + 1), &number))
+			return -EINVAL;
+		val++;
+	} else if (*val == '%') {
+		if (number < 1 || number > 100)
 			return -EINVAL;
 		out->percent = number;
-		end++;
+		val++;
 	}
-	if (*end == '\n')
-		end++;
-	return *end ? -EINVAL : 0;
+	out->bytes = number;
+	if (*val == '\n')
+		val++;
+	return *val ? -EINVAL : 0;
 }
 
 /**
@@ -140,7 +176,7 @@ int aeration_param_store_max_held(const char *val)
 	spin_lock(&max_held_lock);
 	max_held = new;
 	spin_unlock(&max_held_lock);
-	aeration_registry_retune();
+	tell(AERATION_PARAM_PACE);
 	return 0;
 }
 
@@ -222,7 +258,7 @@ static int set_order(const char *val, const struct kernel_param *kp)
  */
 static int set_backend(const char *val, const struct kernel_param *kp)
 {
-	bool loading = !aeration_registry_is_live();
+	bool loading = !READ_ONCE(listener);
 	int kind = aeration_choose_parse(val);
 
 	if (kind < 0) {
@@ -233,7 +269,7 @@ static int set_backend(const char *val, const struct kernel_param *kp)
 		kind = AERATOR_NONE;
 	}
 	WRITE_ONCE(backend, kind);
-	aeration_registry_ask();
+	tell(AERATION_PARAM_BACKEND);
 	return 0;
 }
 
@@ -242,45 +278,6 @@ static int get_backend(char *buf, const struct kernel_param *kp)
 	return sysfs_emit(buf, "%s\n",
 			  aeration_choose_name(READ_ONCE(backend)));
 }
-
-static int set_timeout(const char *val, const struct kernel_param *kp)
-{
-	unsigned int value;
-
-	if (kstrtouint(val, 0, &value) || value < TIMEOUT_MIN_MS ||
-	    value > TIMEOUT_MAX_MS)
-		return -EINVAL;
-	WRITE_ONCE(*(unsigned int *)kp->arg, value);
-	return 0;
-}
-
-const struct kernel_param_ops aerator_timeout_ops = {
-	.set = set_timeout,
-	.get = param_get_uint,
-};
-EXPORT_SYMBOL_GPL(aerator_timeout_ops);
-
-static int set_scrub(const char *val, const struct kernel_param *kp)
-{
-	bool scrub;
-
-	if (kstrtobool(val, &scrub))
-		return -EINVAL;
-	return aerator_set_scrub(kp->arg, scrub);
-}
-
-static int get_scrub(char *buf, const struct kernel_param *kp)
-{
-	const struct aerator_dev_info *dev = kp->arg;
-
-	return sysfs_emit(buf, "%c\n", dev->scrub ? 'Y' : 'N');
-}
-
-const struct kernel_param_ops aerator_scrub_ops = {
-	.set = set_scrub,
-	.get = get_scrub,
-};
-EXPORT_SYMBOL_GPL(aerator_scrub_ops);
 
 static const struct kernel_param_ops window_ops = {
 	.set = set_window,
@@ -312,15 +309,15 @@ static const struct kernel_param_ops backend_ops = {
 	.get = get_backend,
 };
 
-module_param_cb(window_ms, &window_ops, &window_ms, 0644);
+module_param_cb(window_ms, &window_ops, &window_ms, 0444);
 MODULE_PARM_DESC(window_ms,
 		 "how long memory must stay free before it is reported, ms (0 to 60000; 0: at once)");
-module_param_cb(backoff_ms, &backoff_ops, &backoff_ms, 0644);
+module_param_cb(backoff_ms, &backoff_ops, &backoff_ms, 0444);
 MODULE_PARM_DESC(backoff_ms,
 		 "how long that may become when reported memory is soon taken back, ms (0 to 60000; no more than window_ms: it stays)");
-module_param_cb(reserve_mb, &reserve_ops, &reserve_mb, 0644);
+module_param_cb(reserve_mb, &reserve_ops, &reserve_mb, 0444);
 MODULE_PARM_DESC(reserve_mb, "free memory to keep from being reported, MiB; the last batch may go half a batch below");
-module_param_cb(max_held, &max_held_ops, NULL, 0644);
+module_param_cb(max_held, &max_held_ops, NULL, 0444);
 MODULE_PARM_DESC(max_held, "most memory to hold without backing, bytes (512M) or share of the guest's (50%); durable backends only");
 module_param_cb(order, &order_ops, &order, 0444);
 MODULE_PARM_DESC(order, "smallest block to report, as an order (0: the kernel's default)");

@@ -7,8 +7,12 @@
 #include <linux/kobject.h>
 #include <linux/mm.h>
 #include <linux/sysfs.h>
-#include "core.h"
-#include "watch.h"
+#include "batch.h"
+#include "hold/hold.h"
+#include "pace/watch.h"
+#include "params.h"
+#include "registry.h"
+#include "sysfs.h"
 
 static struct kobject *aeration_kobj;
 
@@ -22,7 +26,7 @@ static ssize_t state_show(struct kobject *kobj, struct kobj_attribute *attr,
 			  char *buf)
 {
 	return sysfs_emit(buf, "%s\n",
-			  aeration_registry_state_name(aeration_registry_state()));
+			  aeration_registry_state());
 }
 
 static ssize_t window_ms_show(struct kobject *kobj, struct kobj_attribute *attr,
@@ -220,7 +224,7 @@ static ssize_t hold_show(struct kobject *kobj, struct kobj_attribute *attr,
 	struct hold_attribute *of =
 		container_of(attr, struct hold_attribute, kattr);
 
-	return sysfs_emit(buf, "%lu\n", aeration_hold_blocks(of->state));
+	return sysfs_emit(buf, "%lu\n", aeration_blocks_count(of->state));
 }
 
 #define HOLD_ATTR(_name, _state)					\
@@ -239,20 +243,20 @@ HOLD_ATTR(quarantined, QUARANTINED);
 static ssize_t states_show(struct kobject *kobj, struct kobj_attribute *attr,
 			   char *buf)
 {
-	return aeration_hold_show_states(buf);
+	return aeration_blocks_show(buf);
 }
 
 static ssize_t held_bytes_show(struct kobject *kobj,
 			       struct kobj_attribute *attr, char *buf)
 {
 	return sysfs_emit(buf, "%llu\n",
-			  (u64)aeration_hold_held_pages() << PAGE_SHIFT);
+			  (u64)aeration_blocks_held_pages() << PAGE_SHIFT);
 }
 
 static ssize_t starved_show(struct kobject *kobj, struct kobj_attribute *attr,
 			    char *buf)
 {
-	return sysfs_emit(buf, "%d\n", aeration_pressure_starved());
+	return sysfs_emit(buf, "%d\n", aeration_restore_is_starved());
 }
 
 static struct kobj_attribute states_attr = __ATTR_RO(states);

@@ -20,7 +20,7 @@ IGNORE = {
     # In user space these are the names that there are.
     "host/": "PREFER_KERNEL_TYPES,ARRAY_SIZE,BIT_MACRO,CAMELCASE,"
              "PREFER_DEFINED_ATTRIBUTE_MACRO,REPEATED_WORD,LONG_LINE_STRING",
-    "core/hold.c": "CAMELCASE",
+    "core/hold/pages.c": "CAMELCASE",
     "compat.h": "LINUX_VERSION_CODE,CONSTANT_COMPARISON,AVOID_EXTERNS",
     "trace/events/aeration.h": "PARENTHESIS_ALIGNMENT,OPEN_ENDED_LINE",
 }

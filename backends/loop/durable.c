@@ -7,6 +7,9 @@
  * here, and one that writes to it is counted. More files in debugfs:
  *	restore_mode	one of enum restore_mode, by name
  *	restore_at	index of a block in a batch, for "short", "lose" and "odd"
+ *	restore_delay_ms	how long each batch that is asked for takes
+ *	pattern		N: leave blocks as they are: a restore then costs about what a
+ *			hypercall does, and nothing is found out about the guest
  *	not_ready	Y: blocks may not be taken now
  *	touched		pages that did not have the pattern any more
  *	dirty		pages that should have been zero when they were taken
@@ -17,6 +20,7 @@
  * counters.
  */
 #include <linux/debugfs.h>
+#include <linux/delay.h>
 #include <linux/highmem.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
@@ -56,6 +60,8 @@ static const char *const mode_names[] = {
 
 static unsigned int restore_mode;
 static u32 restore_at;
+static u32 restore_delay_ms;
+static bool pattern = true;
 static bool not_ready;
 static u64 touched;
 static u64 dirty;
@@ -89,7 +95,8 @@ static u64 refill(const struct aerator_block *block, int expected, int fill)
  */
 void aeration_durable_take(const struct aerator_block *block, bool scrubbed)
 {
-	dirty += refill(block, scrubbed ? 0 : -1, PATTERN);
+	if (READ_ONCE(pattern))
+		dirty += refill(block, scrubbed ? 0 : -1, PATTERN);
 }
 
 static enum aerator_block_state answer(enum restore_mode mode, unsigned int i,
@@ -123,15 +130,18 @@ int aeration_durable_restore(struct aerator_dev_info *dev,
 {
 	enum restore_mode mode = READ_ONCE(restore_mode);
 	unsigned int i, at = READ_ONCE(restore_at);
+	bool check = READ_ONCE(pattern);
 
 	restores++;
+	if (READ_ONCE(restore_delay_ms))
+		msleep(READ_ONCE(restore_delay_ms));
 	if (mode == RESTORE_ERROR)
 		return -EAGAIN;
 	for (i = 0; i < batch->nr; i++) {
 		struct aerator_block *block = &batch->block[i];
 
 		block->state = answer(mode, i, at);
-		if (block->state == AERATOR_BLOCK_ISOLATED)
+		if (block->state == AERATOR_BLOCK_ISOLATED && check)
 			touched += refill(block, PATTERN, 0);
 	}
 	return 0;
@@ -208,6 +218,8 @@ void aeration_durable_files(struct dentry *folder)
 {
 	debugfs_create_file("restore_mode", 0600, folder, NULL, &mode_fops);
 	debugfs_create_u32("restore_at", 0600, folder, &restore_at);
+	debugfs_create_u32("restore_delay_ms", 0600, folder, &restore_delay_ms);
+	debugfs_create_bool("pattern", 0600, folder, &pattern);
 	debugfs_create_bool("not_ready", 0600, folder, &not_ready);
 	debugfs_create_u64("touched", 0400, folder, &touched);
 	debugfs_create_u64("dirty", 0400, folder, &dirty);

@@ -194,6 +194,7 @@ static const struct aerator_ops loop_ops = {
 
 static const struct aerator_ops loop_durable_ops = {
 	.name = "loop",
+	.owner = THIS_MODULE,
 	.residency = AERATOR_DURABLE,
 	.react = loop_react,
 	.restore = aeration_durable_restore,

@@ -253,6 +253,7 @@ static void xb_note_held(struct aerator_dev_info *dev, u64 bytes)
 
 const struct aerator_ops aeration_xb_ops = {
 	.name = "xen",
+	.owner = THIS_MODULE,
 	.residency = AERATOR_DURABLE,
 	.react = xb_react,
 	.restore = xb_restore,

@@ -217,6 +217,14 @@ static inline int compat_find_vqs(struct virtio_device *vdev, unsigned int nr,
 #endif
 }
 
+/* What mm_vmscan_direct_reclaim_begin passes on: other things since 7.0. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+#define COMPAT_DIRECT_RECLAIM_BEGIN_ARGS \
+	gfp_t gfp, int order, struct mem_cgroup *memcg
+#else
+#define COMPAT_DIRECT_RECLAIM_BEGIN_ARGS	int order, gfp_t gfp
+#endif
+
 typedef unsigned long compat_shrink_fn(struct shrinker *shrinker,
 				       struct shrink_control *sc);
 

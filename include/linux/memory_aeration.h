@@ -86,10 +86,13 @@ struct aerator_batch {
 };
 
 struct aerator_dev_info;
+struct module;
 
 /**
  * struct aerator_ops - what a backend does
  * @name: one of the backend names of aeration.backend=
+ * @owner: the module of the backend, or NULL if it is built in; durable: it cannot be
+ *	unloaded while the hypervisor withholds what is held
  * @residency: what becomes of a block after its ack
  * @react: Deliver a batch and return after the hypervisor's ack. Called in
  *	process context with no spinlock held and may sleep, but must not
@@ -121,6 +124,7 @@ struct aerator_dev_info;
  */
 struct aerator_ops {
 	const char *name;
+	struct module *owner;
 	enum aerator_residency residency;
 	int (*react)(struct aerator_dev_info *dev, struct aerator_batch *batch);
 	int (*restore)(struct aerator_dev_info *dev,

@@ -3,7 +3,7 @@
  * For tests: have the core believe that its guest is another one than it is,
  * and, if that is one on Hyper-V, be what it takes for the hypervisor.
  *
- * What the core knows of the host goes through the functions of core/choose.c as
+ * What the core knows of the host goes through the functions of core/choose/rules.c as
  * their first argument. Probes on those change it. They are there before the
  * core's init function runs, if this is loaded first.
  *
@@ -18,7 +18,7 @@
 #include <linux/module.h>
 #include <linux/notifier.h>
 #include <linux/string.h>
-#include "../../core/choose.h"
+#include "../../core/choose/choose.h"
 
 static char *host = "";
 module_param(host, charp, 0444);

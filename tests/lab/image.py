@@ -14,7 +14,8 @@ from . import LabError, build, cache, kernels, roots, say, suites
 HERE = pathlib.Path(__file__).resolve().parent
 
 # Stock modules in the image, with what they depend on.
-STOCK = ("virtio_pci", "virtio_balloon", "virtio_mem", "zram")
+STOCK = ("virtio_pci", "virtio_balloon", "virtio_mem", "virtio_blk",
+         "ext4", "crc32c_generic", "crc32c_cryptoapi", "zram")
 
 # Names that kmod serves; busybox has lesser ones.
 KMOD_NAMES = ("modprobe", "insmod", "rmmod", "lsmod", "modinfo", "depmod")

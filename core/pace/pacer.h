@@ -121,16 +121,55 @@ void aeration_pacer_told(struct pacer *p, u64 now_ms, unsigned long pages);
 void aeration_pacer_taken(struct pacer *p, u64 now_ms, unsigned long pages);
 void aeration_pacer_set_out(struct pacer *p, unsigned long out);
 void aeration_pacer_set_scraps(struct pacer *p, unsigned long scraps);
-u32 aeration_pacer_window_ms(const struct pacer *p);
 unsigned long aeration_pacer_surplus(const struct pacer *p);
 unsigned long aeration_pacer_surplus_now(const struct pacer *p);
 bool aeration_pacer_settled(const struct pacer *p, u64 now_ms);
 bool aeration_pacer_moved(const struct pacer *p, unsigned long free);
 u64 aeration_pacer_next_ms(const struct pacer *p);
 u32 aeration_pacer_period_ms(const struct pacer *p);
-unsigned long aeration_pacer_budget(unsigned long surplus,
-				    unsigned long reported,
-				    unsigned long reportable);
-bool aeration_pacer_fits(unsigned long budget, unsigned long pages);
+
+/**
+ * aeration_pacer_window_ms - how long memory must stay free at present
+ * @p: the pacer
+ *
+ * Return: the window in force, ms.
+ */
+static inline u32 aeration_pacer_window_ms(const struct pacer *p)
+{
+	return p->window_ms << p->doubled;
+}
+
+/**
+ * aeration_pacer_budget - how much may be reported now
+ * @surplus: pages that are surplus, from aeration_pacer_surplus() or
+ *	aeration_pacer_surplus_now()
+ * @reported: free pages that are reported already
+ * @reportable: free pages that are not, in blocks that can be
+ *
+ * Return: pages.
+ */
+static inline unsigned long
+aeration_pacer_budget(unsigned long surplus, unsigned long reported,
+		      unsigned long reportable)
+{
+	if (surplus <= reported)
+		return 0;
+	return surplus - reported < reportable ? surplus - reported : reportable;
+}
+
+/**
+ * aeration_pacer_fits - does a batch go within a budget?
+ * @budget: pages that may still be reported
+ * @pages: pages in the batch
+ *
+ * A batch is all or nothing, and the allocator makes it as large as it likes.
+ * Were it to fit as a whole, the last part of every surplus would never leave.
+ *
+ * Return: true if half of the batch or more fits.
+ */
+static inline bool aeration_pacer_fits(unsigned long budget, unsigned long pages)
+{
+	return budget && budget >= pages - pages / 2;
+}
 
 #endif /* _AERATION_PACER_H */

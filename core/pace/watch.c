@@ -2,14 +2,13 @@
 /*
  * Watch free memory and have the running source decide; see watch.h.
  */
-#include <linux/cpu.h>
-#include <linux/cpuhotplug.h>
+#include <linux/build_bug.h>
 #include <linux/ktime.h>
 #include <linux/mm.h>
-#include <linux/percpu.h>
-#include <linux/timer.h>
-#include <aeration/compat.h>
-#include "core.h"
+#include "../batch.h"
+#include "../params.h"
+#include "../queues.h"
+#include "timers.h"
 #include "watch.h"
 
 #include <trace/events/aeration.h>
@@ -22,10 +21,9 @@
 #define STEP_MIN_PAGES	((16UL << 20) >> PAGE_SHIFT)
 #define STEP_MAX_PAGES	((64UL << 20) >> PAGE_SHIFT)
 
-struct watch aeration_watch;
+static_assert(AERATION_WINDOW_MAX_MS <= PACER_WINDOW_MAX_MS);
 
-static DEFINE_PER_CPU(struct timer_list, watch_timer);
-static enum cpuhp_state cpuhp_state;
+struct watch aeration_watch;
 
 /**
  * aeration_watch_now_ms - the time that the pacer and the pauses go by
@@ -49,7 +47,17 @@ void aeration_watch_wake(void)
 	if (aeration_watch.mode == WATCH_STOPPED)
 		return;
 	aeration_watch.mode = WATCH_ACTIVE;
-	mod_delayed_work(aeration_wq, &aeration_watch.sampler, 0);
+	mod_delayed_work(aeration_urgent_wq, &aeration_watch.sampler, 0);
+}
+
+/**
+ * aeration_watch_kick_from_irq - as aeration_watch_kick(), with no lock taken
+ *
+ * Context: any, hard interrupts too, while the watch is running.
+ */
+void aeration_watch_kick_from_irq(void)
+{
+	mod_delayed_work(aeration_urgent_wq, &aeration_watch.sampler, 0);
 }
 
 /**
@@ -181,7 +189,7 @@ static void sample_from_timer(void)
 	next = jiffies + max(lazy_delay(),
 			     jiffies_until(aeration_watch.paused_until));
 	if (timer_pending(sampler) && time_before(next, sampler->expires))
-		mod_delayed_work(aeration_wq, &aeration_watch.sampler,
+		mod_delayed_work(aeration_urgent_wq, &aeration_watch.sampler,
 				 next - jiffies);
 }
 
@@ -199,134 +207,96 @@ static bool has_moved(void)
 
 static void look_from_timer(void)
 {
-	if (has_moved())
+	if (has_moved() ||
+	    (aeration_watch.ops->urgent && aeration_watch.ops->urgent()))
 		aeration_watch_wake();
 }
 
-static void watch_expired(struct timer_list *timer)
+/* Of all CPUs whose timer comes just now one has to look. */
+static void watch_looks(void)
 {
-	spin_lock(&aeration_watch.lock);
+	if (!spin_trylock(&aeration_watch.lock))
+		return;
 	if (aeration_watch.mode == WATCH_ACTIVE && is_lazy())
 		sample_from_timer();
-	else if (aeration_watch.mode == WATCH_QUIET)
+	else if (aeration_watch.mode != WATCH_STOPPED)
 		look_from_timer();
-	if (aeration_watch.mode == WATCH_QUIET ||
-	    (aeration_watch.mode == WATCH_ACTIVE && is_lazy()))
-		mod_timer(timer, jiffies + watch_period());
 	spin_unlock(&aeration_watch.lock);
 }
 
-static void arm_watch(unsigned int cpu)
-{
-	struct timer_list *timer = per_cpu_ptr(&watch_timer, cpu);
-
-	lockdep_assert_held(&aeration_watch.lock);
-	if (timer_pending(timer))
-		return;
-	timer->expires = jiffies + watch_period();
-	add_timer_on(timer, cpu);
-}
-
-/* A timer stays on its own CPU, so that none of them looks for another one. */
-static int cpu_comes(unsigned int cpu)
-{
-	spin_lock_bh(&aeration_watch.lock);
-	if (aeration_watch.mode != WATCH_STOPPED)
-		arm_watch(cpu);
-	spin_unlock_bh(&aeration_watch.lock);
-	return 0;
-}
-
-static int cpu_goes(unsigned int cpu)
-{
-	timer_delete_sync(per_cpu_ptr(&watch_timer, cpu));
-	return 0;
-}
-
-/* The caller sees to it that no CPU comes or goes meanwhile. */
-static void arm_all(void)
-{
-	int cpu;
-
-	for_each_online_cpu(cpu)
-		arm_watch(cpu);
-}
-
 /*
- * How long until the next sample is of use, in jiffies. An eager source is asked
- * in each period while memory changes; for a lazy one the watch timers sample, as
- * far as there is anything to see.
+ * How long until the next tick, in jiffies, if @next is what the last one said. An
+ * eager source gets one in each period while memory changes; for a lazy one the
+ * watch timers sample, as far as there is anything to see.
  */
-static unsigned long sample_delay(bool settled, bool more)
+static unsigned long tick_delay(bool settled, int next)
 {
-	unsigned long delay = watch_period(), pause;
+	unsigned long period = watch_period();
 
 	lockdep_assert_held(&aeration_watch.lock);
-	if (is_lazy() && !more)
-		return max(delay, lazy_delay());
-	if (!is_lazy() && !settled)
-		return delay;
-	pause = jiffies_until(aeration_watch.paused_until);
-	if (aeration_watch.ops->pause_max_ms)
-		pause = min(pause,
-			    msecs_to_jiffies(aeration_watch.ops->pause_max_ms));
-	return max(delay, pause);
+	if (is_lazy())
+		return max(period, next == WATCH_IDLE ?
+			   lazy_delay() :
+			   jiffies_until(aeration_watch.paused_until));
+	if (next == WATCH_IDLE)
+		return period;
+	return settled ? msecs_to_jiffies(next) :
+			 min(msecs_to_jiffies(next), period);
 }
 
 /*
  * Go on sampling. Somebody who woke the watch meanwhile wants a sample at once:
  * this does not change what is queued.
  */
-static void go_on(bool settled, bool more)
+static void go_on(bool settled, int next)
 {
 	lockdep_assert_held(&aeration_watch.lock);
 	if (aeration_watch.mode == WATCH_ACTIVE)
-		queue_delayed_work(aeration_wq, &aeration_watch.sampler,
-				   sample_delay(settled, more));
+		queue_delayed_work(aeration_urgent_wq, &aeration_watch.sampler,
+				   tick_delay(settled, next));
 }
 
 /* Leave it to the watch timers, unless one has seen something just now. */
 static void go_quiet(void)
 {
-	cpus_read_lock();
-	spin_lock_bh(&aeration_watch.lock);
+	lockdep_assert_held(&aeration_watch.lock);
 	if (!is_settled() || aeration_watch.look_at ||
 	    delayed_work_pending(&aeration_watch.sampler)) {
-		go_on(false, false);
+		go_on(false, WATCH_IDLE);
 	} else if (aeration_watch.mode == WATCH_ACTIVE) {
 		aeration_watch.mode = WATCH_QUIET;
 		if (aeration_watch.ops->quiet)
 			aeration_watch.ops->quiet();
-		arm_all();
 	}
-	spin_unlock_bh(&aeration_watch.lock);
-	cpus_read_unlock();
 }
 
 /*
- * Sampling ends only once free memory has settled and a decision was made, after
- * it had, that leaves nothing to do: an idle guest gives no other occasion to make
- * it.
+ * Sampling ends only once free memory has settled and a tick came, after it had,
+ * that leaves nothing to do: an idle guest gives no other occasion for one.
  */
 static void sampler_fn(struct work_struct *work)
 {
-	bool settled, told, more = true;
 	unsigned long surplus;
+	bool settled, told;
+	int next = 0;
 
 	spin_lock_bh(&aeration_watch.lock);
+	/* From an interrupt the sampler comes as it is. */
+	if (aeration_watch.mode == WATCH_QUIET)
+		aeration_watch.mode = WATCH_ACTIVE;
+	aeration_timers_set_period(watch_period());
 	told = take_sample(&surplus);
 	settled = is_settled();
 	if (aeration_watch_now_ms() >= aeration_watch.look_at)
 		aeration_watch.look_at = 0;
 	spin_unlock_bh(&aeration_watch.lock);
 	if (told)
-		more = aeration_watch.ops->decide(surplus);
-	if (settled && !more) {
-		go_quiet();
-		return;
-	}
+		next = aeration_watch.ops->tick(surplus);
 	spin_lock_bh(&aeration_watch.lock);
-	go_on(settled, more);
+	if (settled && next == WATCH_IDLE)
+		go_quiet();
+	else
+		go_on(settled, next);
 	spin_unlock_bh(&aeration_watch.lock);
 }
 
@@ -349,19 +319,9 @@ static void begin_window(unsigned long reserve, unsigned int order)
  */
 int aeration_watch_init(void)
 {
-	int cpu;
-
 	spin_lock_init(&aeration_watch.lock);
 	INIT_DELAYED_WORK(&aeration_watch.sampler, sampler_fn);
-	for_each_possible_cpu(cpu)
-		timer_setup(per_cpu_ptr(&watch_timer, cpu), watch_expired,
-			    TIMER_DEFERRABLE | TIMER_PINNED);
-	cpu = cpuhp_setup_state_nocalls(CPUHP_AP_ONLINE_DYN, "aeration:online",
-					cpu_comes, cpu_goes);
-	if (cpu < 0)
-		return cpu;
-	cpuhp_state = cpu;
-	return 0;
+	return aeration_timers_init(watch_looks);
 }
 
 /**
@@ -371,7 +331,7 @@ int aeration_watch_init(void)
  */
 void aeration_watch_exit(void)
 {
-	cpuhp_remove_state_nocalls(cpuhp_state);
+	aeration_timers_exit();
 }
 
 /**
@@ -385,7 +345,8 @@ void aeration_watch_exit(void)
 void aeration_watch_start(const struct watch_ops *ops, unsigned long reserve,
 			  unsigned int order)
 {
-	cpus_read_lock();
+	unsigned long period;
+
 	spin_lock_bh(&aeration_watch.lock);
 	aeration_watch.ops = ops;
 	aeration_watch.sampled_at = 0;
@@ -393,11 +354,10 @@ void aeration_watch_start(const struct watch_ops *ops, unsigned long reserve,
 	aeration_watch.look_at = 0;
 	begin_window(reserve, order);
 	aeration_watch.mode = WATCH_ACTIVE;
-	aeration_watch_wake();
-	if (is_lazy())
-		arm_all();
+	period = watch_period();
 	spin_unlock_bh(&aeration_watch.lock);
-	cpus_read_unlock();
+	aeration_timers_start(period);
+	aeration_watch_kick();
 }
 
 /**
@@ -478,13 +438,10 @@ u64 aeration_watch_regretted(void)
  */
 void aeration_watch_stop(void)
 {
-	int cpu;
-
 	spin_lock_bh(&aeration_watch.lock);
 	aeration_watch.mode = WATCH_STOPPED;
 	spin_unlock_bh(&aeration_watch.lock);
 
-	for_each_possible_cpu(cpu)
-		timer_delete_sync(per_cpu_ptr(&watch_timer, cpu));
 	cancel_delayed_work_sync(&aeration_watch.sampler);
+	aeration_timers_stop();
 }

@@ -49,12 +49,6 @@ static u64 flush_pass(void)
 	return pages_reported() - before;
 }
 
-static u64 not_taken(void)
-{
-	return atomic64_read(&aeration_stats.errors) +
-	       atomic64_read(&aeration_stats.refused);
-}
-
 /**
  * aeration_report_flush - report all surplus now, whatever the window says
  *
@@ -69,7 +63,7 @@ static u64 not_taken(void)
  */
 int aeration_report_flush(void)
 {
-	u64 errors = not_taken(), left;
+	u64 errors = aeration_batch_not_taken(), left;
 	unsigned int idle = 0;
 	int err = 0;
 
@@ -80,7 +74,7 @@ int aeration_report_flush(void)
 
 		idle = pages ? 0 : idle + 1;
 		left -= min(left, pages);
-		if (not_taken() != errors)
+		if (aeration_batch_not_taken() != errors)
 			err = -EIO;
 		else if (signal_pending(current))
 			err = -ERESTARTSYS;

@@ -278,17 +278,19 @@ static bool report_wants(unsigned long surplus)
 	return !is_paused() && is_worth_it(surplus);
 }
 
-static bool report_decide(unsigned long surplus)
+static int report_tick(unsigned long surplus)
 {
-	bool paused, worth_it;
+	bool paused, worth_it, more;
 
 	spin_lock_bh(&aeration_watch.lock);
 	paused = is_paused();
 	worth_it = is_worth_it(surplus);
 	spin_unlock_bh(&aeration_watch.lock);
 	if (!worth_it || paused)
-		return worth_it;
-	return pass_is_under_way() || grant(surplus);
+		more = worth_it;
+	else
+		more = pass_is_under_way() || grant(surplus);
+	return more ? 0 : WATCH_IDLE;
 }
 
 /*
@@ -313,7 +315,7 @@ const struct watch_ops aeration_report_watch_ops = {
 	.read = aeration_grant_read_free,
 	.glance = glance_at_free,
 	.sampled = report_sampled,
-	.decide = report_decide,
+	.tick = report_tick,
 	.wants = report_wants,
 	.quiet = report_quiet,
 };

@@ -20,8 +20,8 @@
  * OOM notifier waits for the ack for a moment, and then has the backend abandon
  * its device.
  *
- * report.c has the mm's callback, the OOM notifier, start and stop; grant.c
- * decides; flush.c does not wait for a decision.
+ * source.c has the mm's callback, the OOM notifier, start and stop; grant.c
+ * decides; flush.c does not wait for a decision; census.c counts.
  *
  * Locks: watch.lock protects what is marked so. Start, stop and flush are
  * serialised by the registry's mutex.
@@ -33,8 +33,11 @@
 #include <linux/notifier.h>
 #include <linux/wait.h>
 #include <aeration/compat.h>
-#include "core.h"
-#include "watch.h"
+#include "../batch.h"
+#include "../pace/watch.h"
+#include "../params.h"
+#include "../queues.h"
+#include "../source.h"
 
 /**
  * struct aeration_report_source - the one report source
@@ -83,6 +86,22 @@ struct aeration_report_source {
 };
 
 extern struct aeration_report_source aeration_reporter;
+extern const struct source aeration_report_source;
+
+/**
+ * struct census - free memory by whether it is reported
+ * @reported: free pages in blocks that are reported
+ * @reportable: free pages in blocks that are not and that the mm would report
+ * @largest: largest order among the latter
+ */
+struct census {
+	unsigned long reported;
+	unsigned long reportable;
+	unsigned int largest;
+};
+
+/* census.c */
+void aeration_census_take(unsigned int order, struct census *out);
 
 /* flush.c */
 int aeration_report_flush(void);

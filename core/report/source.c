@@ -147,7 +147,9 @@ static int on_oom(struct notifier_block *nb, unsigned long unused, void *freed)
 }
 
 /* Begin to report for a device. Return: 0, or -EBUSY if reporting has an owner. */
-static int report_start(struct aerator_dev_info *dev)
+static int report_start(struct aerator_dev_info *dev,
+			void (*fail)(struct aerator_dev_info *dev,
+				     const char *why))
 {
 	int err;
 
@@ -182,7 +184,7 @@ static int report_start(struct aerator_dev_info *dev)
 }
 
 /* End reporting, and wait for react: the device must answer, or be made to. */
-static void report_stop(void)
+static bool report_stop(void)
 {
 	aeration_watch_stop();
 	spin_lock_bh(&aeration_watch.lock);
@@ -192,6 +194,7 @@ static void report_stop(void)
 	compat_unregister(&aeration_reporter.prdev,
 			  &aeration_reporter.saved_order);
 	unregister_oom_notifier(&aeration_reporter.oom);
+	return true;
 }
 
 static void report_retune(void)

@@ -14,9 +14,10 @@
 #include <linux/types.h>
 
 unsigned long aeration_zones_free(void);
+unsigned long aeration_zones_large(unsigned int order);
 unsigned long aeration_zones_marks(void);
 long aeration_zones_spare(int nid);
-int aeration_zones_richest(void);
+unsigned long aeration_zones_share(int nid, unsigned long pages);
 bool aeration_zones_short(int nid);
 
 #endif /* _AERATION_ZONES_H */

@@ -15,92 +15,13 @@
  * have been with half the window. What was told lately is kept slot by slot, like
  * the minimum. docs/pacing.md says why.
  */
-#include <linux/math64.h>
+#include "ledger.h"
 #include "pacer.h"
-
-#define PACER_RING	(PACER_SLOTS + 1)
+#include "slots.h"
 
 static unsigned long less_reserve(const struct pacer *p, unsigned long free)
 {
 	return free > p->reserve ? free - p->reserve : 0;
-}
-
-static unsigned long smaller(unsigned long a, unsigned long b)
-{
-	return a < b ? a : b;
-}
-
-static u64 earlier(u64 a, u64 b)
-{
-	return a < b ? a : b;
-}
-
-/* A sum that stays at the largest number there is instead of wrapping. */
-static unsigned long sum(unsigned long a, unsigned long b)
-{
-	return a + b < a ? ~0UL : a + b;
-}
-
-/* Slots that a window of this length is divided into, at least 1. */
-static u32 slots_of(u32 window_ms)
-{
-	if (!window_ms)
-		return 1;
-	return window_ms < PACER_SLOTS ? window_ms : PACER_SLOTS;
-}
-
-/* Number of the slot that a time is in. */
-static u64 slot_at(u32 window_ms, u64 ms)
-{
-	return div_u64(ms * slots_of(window_ms), window_ms ? window_ms : 1);
-}
-
-/* The first millisecond of a slot. */
-static u64 slot_start(u32 window_ms, u64 slot)
-{
-	u32 slots = slots_of(window_ms);
-
-	return div_u64(slot * (window_ms ? window_ms : 1) + slots - 1, slots);
-}
-
-/* Length of the longest slot, ms. */
-static u32 slot_ms(u32 window_ms)
-{
-	return window_ms ? (window_ms - 1) / slots_of(window_ms) + 1 : 1;
-}
-
-/* Where a slot is in the ring. */
-static unsigned int at(u64 slot)
-{
-	u32 rest;
-
-	div_u64_rem(slot, PACER_RING, &rest);
-	return rest;
-}
-
-/* How many slots, the newest first, have the last @ms milliseconds in them. */
-static u64 slots_within(const struct pacer *p, u32 ms)
-{
-	u64 from = p->now_ms > ms ? p->now_ms - ms : 0;
-
-	return p->newest - slot_at(aeration_pacer_window_ms(p), from) + 1;
-}
-
-/* Begin a ledger with pages that were told so long ago that nobody regrets it. */
-static void begin_ledger(const struct pacer *p, struct pacer_ledger *ledger,
-			 unsigned long out)
-{
-	unsigned int i;
-
-	for (i = 0; i < PACER_RING; i++)
-		ledger->told[i] = 0;
-	ledger->out = out;
-	ledger->fresh = p->newest;
-	ledger->sorry = 0;
-	ledger->sorry_since = p->now_ms;
-	ledger->calm_began = p->now_ms;
-	ledger->calm_told = 0;
-	ledger->calm_sorry = 0;
 }
 
 /**
@@ -138,8 +59,8 @@ void aeration_pacer_init(struct pacer *p, u64 now_ms, u32 window_ms,
 	p->newest = slot_at(p->window_ms, now_ms);
 	for (i = 0; i < PACER_RING; i++)
 		p->low[i] = 0;
-	begin_ledger(p, &p->real, 0);
-	begin_ledger(p, &p->thought, 0);
+	aeration_ledger_begin(p, &p->real, 0);
+	aeration_ledger_begin(p, &p->thought, 0);
 	p->regretted = 0;
 	p->free = 0;
 	p->level = 0;
@@ -190,16 +111,6 @@ static unsigned long window_surplus(const struct pacer *p)
 	return tellable(p, lowest_of(p, slots_within(p, window_ms)));
 }
 
-static void tell(const struct pacer *p, struct pacer_ledger *ledger,
-		 unsigned long pages)
-{
-	unsigned long *told = &ledger->told[at(p->newest)];
-
-	*told = sum(*told, pages);
-	ledger->calm_told = sum(ledger->calm_told, pages);
-	ledger->out = sum(ledger->out, pages);
-}
-
 /*
  * Tell in thought what is surplus with half the window. It only grows when a slot
  * begins.
@@ -212,7 +123,7 @@ static void think(struct pacer *p)
 		return;
 	surplus = thought_surplus(p);
 	if (surplus > p->thought.out)
-		tell(p, &p->thought, surplus - p->thought.out);
+		aeration_ledger_tell(p, &p->thought, surplus - p->thought.out);
 }
 
 /*
@@ -294,49 +205,8 @@ static void resize(struct pacer *p, unsigned int doubled)
 		if (slot + PACER_RING > p->newest)
 			*told = sum(*told, was.real.told[at(was.newest - i)]);
 	}
-	begin_ledger(p, &p->thought, doubled > was.doubled ?
+	aeration_ledger_begin(p, &p->thought, doubled > was.doubled ?
 		     window_surplus(&was) : thought_surplus(p));
-}
-
-/* What was told in the last @window_ms, and is yet to be judged; pages. */
-static unsigned long told_lately(const struct pacer *p,
-				 const struct pacer_ledger *ledger)
-{
-	u64 i, slots = slots_within(p, p->window_ms);
-	unsigned long pages = 0;
-
-	for (i = 0; i < slots && p->newest - i >= ledger->fresh; i++)
-		pages = sum(pages, ledger->told[at(p->newest - i)]);
-	return pages;
-}
-
-/* What was told lately may be regretted in the next stretch, so it is part of it. */
-static void begin_stretch(const struct pacer *p, struct pacer_ledger *ledger)
-{
-	ledger->calm_began = p->now_ms;
-	ledger->calm_told = told_lately(p, ledger);
-	ledger->calm_sorry = 0;
-}
-
-/* What was told until now has been judged. */
-static void close_books(const struct pacer *p, struct pacer_ledger *ledger)
-{
-	ledger->fresh = p->newest + 1;
-	ledger->sorry = 0;
-	begin_stretch(p, ledger);
-}
-
-/* How long a stretch of calm is, ms. */
-static u64 calm_ms(const struct pacer *p)
-{
-	return (u64)PACER_CALM_WINDOWS * aeration_pacer_window_ms(p);
-}
-
-/* What was told in one stretch says nothing of the next, verdict or not. */
-static void turn_page(const struct pacer *p, struct pacer_ledger *ledger)
-{
-	if (p->now_ms - ledger->calm_began >= calm_ms(p))
-		begin_stretch(p, ledger);
 }
 
 /*
@@ -347,55 +217,8 @@ static void be_sorry(struct pacer *p)
 {
 	if (p->window_ms && 2 * aeration_pacer_window_ms(p) <= p->limit_ms)
 		resize(p, p->doubled + 1);
-	close_books(p, &p->real);
+	aeration_ledger_close(p, &p->real);
 	p->calm_since = p->now_ms;
-}
-
-/* Are so many pages enough to regret, and one part in @share of @told? */
-static bool is_much(const struct pacer *p, unsigned long sorry,
-		    unsigned long told, unsigned int share)
-{
-	return sorry && sorry / PACER_REGRET_STEPS >= p->step &&
-	       sorry >= told / share;
-}
-
-/*
- * The guest took back what it had told the hypervisor. It is not known which:
- * the latest is assumed. It is regretted if it was told no longer ago than the
- * window that was asked for, whatever is in force: to keep it for that time costs
- * as much as to have it again, see docs/pacing.md. A guest may take what it needs
- * bit by bit, so what is regretted within a window counts together; and a little
- * in each of many windows does if most of what was told went that way.
- *
- * Return: true if that is too much.
- */
-static bool take_back(const struct pacer *p, struct pacer_ledger *ledger,
-		      unsigned long pages, u64 *regretted)
-{
-	u64 i, slots = slots_within(p, p->window_ms);
-	unsigned long lately;
-
-	ledger->out -= pages;
-	if (p->now_ms - ledger->sorry_since > aeration_pacer_window_ms(p)) {
-		ledger->sorry = 0;
-		ledger->sorry_since = p->now_ms;
-	}
-	lately = sum(ledger->sorry, told_lately(p, ledger));
-	for (i = 0; i < slots; i++) {
-		unsigned long *told = &ledger->told[at(p->newest - i)];
-		unsigned long part = smaller(*told, pages);
-
-		if (p->newest - i >= ledger->fresh) {
-			ledger->sorry = sum(ledger->sorry, part);
-			ledger->calm_sorry = sum(ledger->calm_sorry, part);
-		}
-		*regretted += part;
-		*told -= part;
-		pages -= part;
-	}
-	return is_much(p, ledger->sorry, lately, PACER_REGRET_SHARE) ||
-	       is_much(p, ledger->calm_sorry, ledger->calm_told,
-		       PACER_REGRET_MOST);
 }
 
 /*
@@ -408,8 +231,8 @@ static void think_better(struct pacer *p, unsigned long free)
 
 	if (!p->doubled || free >= p->thought.out)
 		return;
-	if (take_back(p, &p->thought, p->thought.out - free, &unused)) {
-		close_books(p, &p->thought);
+	if (aeration_ledger_take_back(p, &p->thought, p->thought.out - free, &unused)) {
+		aeration_ledger_close(p, &p->thought);
 		p->calm_since = p->now_ms;
 	}
 }
@@ -424,7 +247,7 @@ static void calm_down(struct pacer *p)
 		} else {
 			p->calm_since = p->now_ms;
 		}
-		begin_stretch(p, &p->real);
+		aeration_ledger_begin_stretch(p, &p->real);
 	}
 }
 
@@ -447,8 +270,8 @@ void aeration_pacer_sample(struct pacer *p, u64 now_ms, unsigned long free)
 		aeration_pacer_taken(p, now_ms, p->real.out - free);
 	think_better(p, free);
 	calm_down(p);
-	turn_page(p, &p->real);
-	turn_page(p, &p->thought);
+	aeration_ledger_turn_page(p, &p->real);
+	aeration_ledger_turn_page(p, &p->thought);
 
 	if (aeration_pacer_moved(p, free)) {
 		p->level = free;
@@ -465,7 +288,7 @@ void aeration_pacer_sample(struct pacer *p, u64 now_ms, unsigned long free)
 void aeration_pacer_told(struct pacer *p, u64 now_ms, unsigned long pages)
 {
 	advance(p, now_ms, p->free);
-	tell(p, &p->real, pages);
+	aeration_ledger_tell(p, &p->real, pages);
 }
 
 /**
@@ -482,7 +305,7 @@ void aeration_pacer_taken(struct pacer *p, u64 now_ms, unsigned long pages)
 {
 	advance(p, now_ms, p->free);
 	pages = smaller(pages, p->real.out);
-	if (take_back(p, &p->real, pages, &p->regretted))
+	if (aeration_ledger_take_back(p, &p->real, pages, &p->regretted))
 		be_sorry(p);
 }
 
@@ -509,17 +332,6 @@ void aeration_pacer_set_out(struct pacer *p, unsigned long out)
 void aeration_pacer_set_scraps(struct pacer *p, unsigned long scraps)
 {
 	p->scraps = scraps;
-}
-
-/**
- * aeration_pacer_window_ms - how long memory must stay free at present
- * @p: the pacer
- *
- * Return: the window in force, ms.
- */
-u32 aeration_pacer_window_ms(const struct pacer *p)
-{
-	return p->window_ms << p->doubled;
 }
 
 /**
@@ -631,37 +443,4 @@ u32 aeration_pacer_period_ms(const struct pacer *p)
 	if (slot > PACER_PERIOD_MAX_MS)
 		return PACER_PERIOD_MAX_MS;
 	return slot;
-}
-
-/**
- * aeration_pacer_budget - how much may be reported now
- * @surplus: pages that are surplus, from aeration_pacer_surplus() or
- *	aeration_pacer_surplus_now()
- * @reported: free pages that are reported already
- * @reportable: free pages that are not, in blocks that can be
- *
- * Return: pages.
- */
-unsigned long aeration_pacer_budget(unsigned long surplus,
-				    unsigned long reported,
-				    unsigned long reportable)
-{
-	if (surplus <= reported)
-		return 0;
-	return smaller(surplus - reported, reportable);
-}
-
-/**
- * aeration_pacer_fits - does a batch go within a budget?
- * @budget: pages that may still be reported
- * @pages: pages in the batch
- *
- * A batch is all or nothing, and the allocator makes it as large as it likes.
- * Were it to fit as a whole, the last part of every surplus would never leave.
- *
- * Return: true if half of the batch or more fits.
- */
-bool aeration_pacer_fits(unsigned long budget, unsigned long pages)
-{
-	return budget && budget >= pages - pages / 2;
 }

@@ -2,17 +2,15 @@
 /*
  * The watch over free memory, for whichever source of blocks is running.
  *
- * It samples how much memory the guest does not use, feeds the pacer, and asks
- * the source to decide. It has three modes, enum watch_mode. Once memory has
- * settled, one deferrable timer on each CPU looks whether it moved: those never
- * wake an idle CPU, yet run on whichever CPU is busy, and nothing but a busy CPU
- * can free memory.
+ * It samples how much memory the guest does not use, feeds the pacer, and has the
+ * source do what is to be done: the tick. One deferrable timer on each CPU looks
+ * whether memory moved: those never wake an idle CPU, yet run on whichever CPU is
+ * busy, and nothing but a busy CPU can use or free memory. One ordinary timer
+ * stands for what happens in an idle guest as well: at the time that the last tick
+ * asked for, or, while memory has not settled, a period later.
  *
- * While memory changes, an eager source is asked all the time, by an ordinary
- * timer. A source that says what it wants is lazy: the deferrable timers sample,
- * and it is asked when there is what it wants. The ordinary timer then stands for
- * what happens in an idle guest as well: that memory has been free for a window,
- * that it has settled, and that a pause is over.
+ * A source that says what it wants is lazy: while memory has not settled the
+ * deferrable timers sample, and its tick comes when there is what it wants.
  *
  * Locks: watch.lock protects everything in struct watch that is not marked
  * otherwise, and what a source says it does. It is taken from timers, so with
@@ -29,15 +27,17 @@
 /**
  * enum watch_mode - who looks at free memory
  * @WATCH_STOPPED: nobody; nothing may be armed
- * @WATCH_ACTIVE: the sampler, by an ordinary timer; for a lazy source the
- *	deferrable ones as well
- * @WATCH_QUIET: one deferrable timer on each CPU
+ * @WATCH_ACTIVE: the sampler, by an ordinary timer, and the deferrable ones
+ * @WATCH_QUIET: the deferrable timers
  */
 enum watch_mode {
 	WATCH_STOPPED,
 	WATCH_ACTIVE,
 	WATCH_QUIET,
 };
+
+/* A tick is of use only if memory moves. */
+#define WATCH_IDLE	(-1)
 
 /**
  * struct watch_ops - what a source tells the watch, and hears from it
@@ -48,26 +48,27 @@ enum watch_mode {
  *	watch.lock. Memory that has not moved at a glance is not read.
  * @sampled: Optional: a sample was taken, and this many pages are surplus. Under
  *	watch.lock.
- * @decide: Do what is to be done with this many pages of surplus. Process
- *	context, no lock held; may sleep. Return true if something may be left
- *	to do, so that sampling goes on although memory does not change.
- * @wants: Makes the source lazy: has decide anything to do with this many pages
- *	of surplus? Any context, under watch.lock; must not sleep.
+ * @tick: Do what is to be done with this many pages of surplus. Process context,
+ *	no lock held; may sleep. Return in how many ms the next tick is of use
+ *	though memory does not move, 0 for at once, or WATCH_IDLE. A lazy source
+ *	that returns no WATCH_IDLE gets it after a period, or after its pause.
+ * @wants: Makes the source lazy: has tick anything to do with this many pages of
+ *	surplus? Any context, under watch.lock; must not sleep.
+ * @urgent: Optional: is a tick due though memory has hardly moved? Any context,
+ *	under watch.lock; must not sleep.
  * @quiet: Optional: sampling has ended. Under watch.lock.
- * @period_max_ms: sample no less often than this while memory changes, however
- *	long the window is, ms; 0 for what the pacer says
- * @pause_max_ms: sample no less often than this while the source has nothing to
- *	decide, ms; 0 for not at all
+ * @period_max_ms: look no less often than this on a busy CPU, however long the
+ *	window is, ms; 0 for what the pacer says
  */
 struct watch_ops {
 	bool (*read)(unsigned long *unused);
 	unsigned long (*glance)(void);
 	void (*sampled)(unsigned long surplus);
-	bool (*decide)(unsigned long surplus);
+	int (*tick)(unsigned long surplus);
 	bool (*wants)(unsigned long surplus);
+	bool (*urgent)(void);
 	void (*quiet)(void);
 	u32 period_max_ms;
-	u32 pause_max_ms;
 };
 
 /**
@@ -79,7 +80,7 @@ struct watch_ops {
  * @sampled_at: time of the last sample, ms
  * @pacer: what is surplus
  * @mode: who looks at free memory
- * @paused_until: the source has nothing to decide before this time, ms
+ * @paused_until: a lazy source has nothing to do before this time, ms
  * @look_at: the source is asked again at this time, ms, though memory has settled;
  *	0: no such time
  */
@@ -105,6 +106,7 @@ void aeration_watch_retune(unsigned long reserve, unsigned int order);
 void aeration_watch_restart(unsigned long reserve, unsigned int order);
 void aeration_watch_wake(void);
 void aeration_watch_kick(void);
+void aeration_watch_kick_from_irq(void);
 void aeration_watch_pause(u32 ms);
 void aeration_watch_look_at(u64 ms);
 u64 aeration_watch_now_ms(void);

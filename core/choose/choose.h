@@ -47,6 +47,7 @@ struct choose_facts {
 	unsigned int failed;
 };
 
+void aeration_choose_gather(struct choose_facts *f);
 const char *aeration_choose_name(enum aerator_kind kind);
 int aeration_choose_parse(const char *name);
 const char *aeration_choose_forbids(const struct choose_facts *f,

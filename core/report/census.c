@@ -15,8 +15,7 @@
 #include <linux/page-flags.h>
 #include <linux/sched.h>
 #include <linux/vmstat.h>
-#include <aeration/compat.h>
-#include "core.h"
+#include "report.h"
 
 /* Blocks looked at between two chances for others to run. */
 #define CENSUS_STRIDE	1024

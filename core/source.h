@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Where blocks come from: what the registry asks of a source.
+ */
+#ifndef _AERATION_SOURCE_H
+#define _AERATION_SOURCE_H
+
+#include <linux/memory_aeration.h>
+
+/**
+ * struct source - where blocks come from
+ * @start: Begin for a device, or go on for the one that was stopped and not ended.
+ *	@fail is for the source to say that the device is of no use any more: any
+ *	context that may sleep, not from start itself. Return 0, -EBUSY if another
+ *	driver is in the way and may let go, or another negative error.
+ * @stop: Let go of nothing any more, and wait until no block is on its way. The
+ *	device must answer, or be made to. Return true if all has ended; false if
+ *	the hypervisor has not given everything back: the source then still
+ *	answers to who needs memory, and is to be stopped again, or started again
+ *	for the same device, until it says true.
+ * @end: For a source that stop said false of: the device goes away for good.
+ * @retune: Take over changed parameters.
+ * @flush: Let go of all surplus now. Return 0 or a negative error.
+ * @restore: Optional: get back all that is held. Return 0, or -EAGAIN if the
+ *	hypervisor did not give back all. Also after stop said false.
+ * @order: Return the order of the smallest block.
+ *
+ * All are called in process context under the registry's mutex and may sleep;
+ * @order in any context. All but @start only while started.
+ */
+struct source {
+	int (*start)(struct aerator_dev_info *dev,
+		     void (*fail)(struct aerator_dev_info *dev,
+				  const char *why));
+	bool (*stop)(void);
+	void (*end)(void);
+	void (*retune)(void);
+	int (*flush)(void);
+	int (*restore)(void);
+	unsigned int (*order)(void);
+};
+
+#endif /* _AERATION_SOURCE_H */

@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _AERATION_SYSFS_H
+#define _AERATION_SYSFS_H
+
+int aeration_sysfs_start(void);
+void aeration_sysfs_stop(void);
+
+#endif /* _AERATION_SYSFS_H */
