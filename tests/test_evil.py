@@ -307,7 +307,7 @@ def test_out_of_memory_while_in_flight(image, kernel):
                                   "a batch in flight", guest.SOON)
         left = int(vm.run("awk '/^MemFree:/ { print $2 }' /proc/meminfo").out)
         job = guest.hold(vm, left // 1024 + in_flight // MIB // 2)
-        expect_failed(vm, "kept memory that the guest had run out of")
+        expect_failed(vm, "kept memory that was wanted back")
         assert "Out of memory" not in vm.kernel_log()
         guest.free_held(vm, job)
         guest.end_held(vm, job)
@@ -329,6 +329,23 @@ def test_none_while_in_flight(image):
         assert guest.stat(vm, "timeouts") == 0
         end_load(vm, load)
         device.mode = "normal"
+        guest.unload(vm)
+
+
+def test_none_with_a_silent_device(image):
+    """Switched off at run time: whoever does it does not wait for the timeout."""
+    with guest.vhost_guest("6.12", "none-silent") as (vm, device):
+        running(vm, 86400000)
+        device.mode = "silent"
+        load = make_batches(vm)
+        vm.wait_until(lambda: guest.stat(vm, "in_flight_bytes"),
+                      "a batch in flight", guest.SOON)
+        vm.run("echo none > /sys/module/aeration/parameters/backend",
+               timeout=guest.SOON)
+        assert guest.value(vm, "state") == "off"
+        assert guest.stat(vm, "in_flight_bytes") == 0
+        assert "wanted back" in guest.value(vm, "why/virtio")
+        end_load(vm, load)
         guest.unload(vm)
 
 

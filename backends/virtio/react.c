@@ -287,7 +287,7 @@ static void vb_abandon(struct aerator_dev_info *dev)
 {
 	struct vb *vb = container_of(dev, struct vb, dev);
 
-	strscpy(vb->why, "device kept memory that the guest had run out of",
+	strscpy(vb->why, "device kept memory that was wanted back",
 		sizeof(vb->why));
 	give_up(vb);
 }

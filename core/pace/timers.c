@@ -29,7 +29,7 @@ static struct timers {
 static DEFINE_PER_CPU(struct timer_list, cpu_timer);
 
 /* Who stops the timers waits for this, and takes back what it arms. */
-static void expired(struct timer_list *timer)
+static void cpu_timer_expired(struct timer_list *timer)
 {
 	unsigned long period;
 
@@ -69,7 +69,7 @@ int aeration_timers_init(void (*look)(void))
 
 	timers.look = look;
 	for_each_possible_cpu(cpu)
-		timer_setup(per_cpu_ptr(&cpu_timer, cpu), expired,
+		timer_setup(per_cpu_ptr(&cpu_timer, cpu), cpu_timer_expired,
 			    TIMER_DEFERRABLE | TIMER_PINNED);
 	cpu = cpuhp_setup_state_nocalls(CPUHP_AP_ONLINE_DYN, "aeration:online",
 					cpu_comes, cpu_goes);

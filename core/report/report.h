@@ -34,6 +34,7 @@
 #include <linux/wait.h>
 #include <aeration/compat.h>
 #include "../batch.h"
+#include "../pace/backoff.h"
 #include "../pace/watch.h"
 #include "../params.h"
 #include "../queues.h"
@@ -63,7 +64,7 @@
  *	surplus than @idle_gap beyond what is reported; under watch.lock
  * @idle_gap: pages, of which the last census has shown that they cannot be
  *	reported; under watch.lock
- * @pause_ms: how long the next pause after a refusal is, ms; under watch.lock
+ * @pause: after a refusal; under watch.lock
  */
 struct aeration_report_source {
 	struct page_reporting_dev_info prdev;
@@ -82,7 +83,7 @@ struct aeration_report_source {
 	unsigned int asked;
 	u64 idle_until;
 	unsigned long idle_gap;
-	u32 pause_ms;
+	struct backoff pause;
 };
 
 extern struct aeration_report_source aeration_reporter;

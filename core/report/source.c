@@ -2,9 +2,12 @@
 /*
  * What the mm calls, and the life of the report source; see report.h.
  */
+#include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/oom.h>
+#include <linux/pageblock-flags.h>
 #include <linux/scatterlist.h>
+#include <linux/sizes.h>
 #include "report.h"
 
 /*
@@ -14,8 +17,9 @@
 #define REFUSED_PAUSE_MIN_MS	1000
 #define REFUSED_PAUSE_MAX_MS	16000
 
-/* How long a guest out of memory waits for an ack, ms. */
+/* How long a guest out of memory waits for an ack, ms; and who stops the source. */
 #define OOM_WAIT_MS	500
+#define STOP_WAIT_MS	5000
 
 struct aeration_report_source aeration_reporter = {
 	.pass_work = __WORK_INITIALIZER(aeration_reporter.pass_work,
@@ -105,13 +109,14 @@ static int report_blocks(struct page_reporting_dev_info *prdev,
 	spin_lock_bh(&aeration_watch.lock);
 	if (err) {
 		aeration_reporter.budget = 0;
-		aeration_watch_pause(aeration_reporter.pause_ms);
-		aeration_reporter.pause_ms = min(2 * aeration_reporter.pause_ms,
-						 REFUSED_PAUSE_MAX_MS);
+		aeration_backoff_failed(&aeration_reporter.pause,
+					aeration_watch_now_ms());
+		aeration_watch_pause(aeration_backoff_left(&aeration_reporter.pause,
+							   aeration_watch_now_ms()));
 		if (aeration_watch.mode == WATCH_QUIET)
 			aeration_watch_wake();
 	} else {
-		aeration_reporter.pause_ms = REFUSED_PAUSE_MIN_MS;
+		aeration_backoff_well(&aeration_reporter.pause);
 		/* What was asked for is not the pacer's to regret. */
 		if (!aeration_reporter.flushing)
 			aeration_pacer_told(&aeration_watch.pacer,
@@ -122,28 +127,52 @@ static int report_blocks(struct page_reporting_dev_info *prdev,
 	return err;
 }
 
+/* Wait until the mm has back what it has shown us. Return: false if it has not. */
+static bool is_back(unsigned int ms)
+{
+	return wait_event_timeout(aeration_reporter.returned,
+				  !atomic_long_read(&aeration_reporter.isolated),
+				  msecs_to_jiffies(ms));
+}
+
 /*
- * The guest has run out of memory, and some of it may be with the hypervisor. It
- * comes back with the ack, or when the backend gives up on its device.
+ * Have blocks back that are with the hypervisor: with the ack, if that comes soon,
+ * or by having the backend give up on its device.
  */
+static void get_back(unsigned int ms)
+{
+	struct aerator_dev_info *dev = aeration_reporter.dev;
+
+	if (is_back(ms) || !dev->ops->abandon)
+		return;
+	dev->ops->abandon(dev);
+	is_back(ms);
+}
+
+/* The guest has run out of memory, and some of it may be with the hypervisor. */
 static int on_oom(struct notifier_block *nb, unsigned long unused, void *freed)
 {
 	long isolated = atomic_long_read(&aeration_reporter.isolated);
 
 	if (!isolated)
 		return NOTIFY_OK;
-	if (!wait_event_timeout(aeration_reporter.returned,
-				!atomic_long_read(&aeration_reporter.isolated),
-				msecs_to_jiffies(OOM_WAIT_MS)) &&
-	    aeration_reporter.dev->ops->abandon) {
-		aeration_reporter.dev->ops->abandon(aeration_reporter.dev);
-		wait_event_timeout(aeration_reporter.returned,
-				   !atomic_long_read(&aeration_reporter.isolated),
-				   msecs_to_jiffies(OOM_WAIT_MS));
-	}
+	get_back(OOM_WAIT_MS);
 	if (!atomic_long_read(&aeration_reporter.isolated))
 		*(unsigned long *)freed += isolated;
 	return NOTIFY_OK;
+}
+
+/*
+ * Smallest order to report: what was asked for, or else the kernel's own, but no
+ * blocks of more than 2 MiB, which there are where pages are large; 0 is the
+ * kernel's own.
+ */
+static unsigned int wanted_order(void)
+{
+	unsigned int order = aeration_param_order();
+	unsigned int most = ilog2(SZ_2M) - PAGE_SHIFT;
+
+	return order || pageblock_order <= most ? order : most;
 }
 
 /* Begin to report for a device. Return: 0, or -EBUSY if reporting has an owner. */
@@ -162,8 +191,9 @@ static int report_start(struct aerator_dev_info *dev,
 	aeration_reporter.asked = 0;
 	aeration_reporter.idle_until = 0;
 	atomic_long_set(&aeration_reporter.isolated, 0);
-	aeration_reporter.pause_ms = REFUSED_PAUSE_MIN_MS;
-	err = compat_register(&aeration_reporter.prdev, aeration_param_order(),
+	aeration_backoff_init(&aeration_reporter.pause, REFUSED_PAUSE_MIN_MS,
+			      REFUSED_PAUSE_MAX_MS);
+	err = compat_register(&aeration_reporter.prdev, wanted_order(),
 			      &aeration_reporter.saved_order);
 	if (err)
 		return err;
@@ -183,13 +213,17 @@ static int report_start(struct aerator_dev_info *dev,
 	return 0;
 }
 
-/* End reporting, and wait for react: the device must answer, or be made to. */
+/*
+ * End reporting, and wait for react: the device must answer, or is given up. Whoever
+ * wants it off now does not wait for as long as it may take.
+ */
 static bool report_stop(void)
 {
 	aeration_watch_stop();
 	spin_lock_bh(&aeration_watch.lock);
 	aeration_reporter.budget = 0;
 	spin_unlock_bh(&aeration_watch.lock);
+	get_back(STOP_WAIT_MS);
 	cancel_work_sync(&aeration_reporter.pass_work);
 	compat_unregister(&aeration_reporter.prdev,
 			  &aeration_reporter.saved_order);

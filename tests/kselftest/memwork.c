@@ -13,7 +13,10 @@
  *				as it can, check every one, and free it
  *	memwork fragment MIB	touch MIB, free every second page, say "touched",
  *				free the rest on SIGUSR1, and so on as "hold"
+ *	memwork pinned MIB	as "fragment", with the rest locked: where
+ *				vm.compact_unevictable_allowed is 0 nobody moves it
  */
+#define _GNU_SOURCE
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -67,7 +70,19 @@ static void drop_every_second(char *p, size_t bytes)
 		}
 }
 
-static int hold(size_t bytes, int fragment)
+/* What is there is locked, and nothing is brought in for that. */
+static void lock_rest(char *p, size_t bytes)
+{
+	if (mlock2(p, bytes, MLOCK_ONFAULT)) {
+		perror("memwork: mlock2");
+		exit(1);
+	}
+}
+
+/* What is done with memory that was touched, before it is said. */
+enum then { KEEP, FRAGMENT, PIN };
+
+static int hold(size_t bytes, enum then then)
 {
 	sigset_t wake;
 	int sig;
@@ -77,8 +92,10 @@ static int hold(size_t bytes, int fragment)
 	sigaddset(&wake, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &wake, NULL);
 	p = take(bytes);
-	if (fragment)
+	if (then != KEEP)
 		drop_every_second(p, bytes);
+	if (then == PIN)
+		lock_rest(p, bytes);
 	say("touched");
 	sigwait(&wake, &sig);
 	munmap(p, bytes);
@@ -150,9 +167,11 @@ static int verify(size_t bytes)
 int main(int argc, char **argv)
 {
 	if (argc == 3 && !strcmp(argv[1], "hold"))
-		return hold(strtoul(argv[2], NULL, 0) * MIB, 0);
+		return hold(strtoul(argv[2], NULL, 0) * MIB, KEEP);
 	if (argc == 3 && !strcmp(argv[1], "fragment"))
-		return hold(strtoul(argv[2], NULL, 0) * MIB, 1);
+		return hold(strtoul(argv[2], NULL, 0) * MIB, FRAGMENT);
+	if (argc == 3 && !strcmp(argv[1], "pinned"))
+		return hold(strtoul(argv[2], NULL, 0) * MIB, PIN);
 	if (argc == 3 && !strcmp(argv[1], "burst"))
 		return burst(strtoul(argv[2], NULL, 0) * MIB);
 	if (argc == 3 && !strcmp(argv[1], "verify"))
@@ -164,6 +183,6 @@ int main(int argc, char **argv)
 		return churn(strtoul(argv[2], NULL, 0) * MIB,
 			     strtod(argv[3], NULL));
 	fprintf(stderr,
-		"usage: memwork hold MIB | churn MIB SECONDS | burst MIB | mark MIB WORD | verify MIB | fragment MIB\n");
+		"usage: memwork hold MIB | churn MIB SECONDS | burst MIB | mark MIB WORD | verify MIB | fragment MIB | pinned MIB\n");
 	return 2;
 }
