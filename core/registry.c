@@ -305,18 +305,19 @@ static void on_param(enum aeration_param what)
 
 /**
  * aeration_registry_flush - let go of all surplus now
+ * @again: also of what was let go of before, if the hypervisor may have backed it since
  *
  * Context: process context, no lock of the core held; sleeps until it is done.
  * Return: 0, -ENODEV if no backend is running, or an error of the source.
  */
-int aeration_registry_flush(void)
+int aeration_registry_flush(bool again)
 {
 	int err = -ENODEV;
 
 	if (mutex_lock_interruptible(&registry_lock))
 		return -ERESTARTSYS;
 	if (reg.source)
-		err = reg.source->flush();
+		err = reg.source->flush(again);
 	mutex_unlock(&registry_lock);
 	return err;
 }

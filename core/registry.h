@@ -10,7 +10,7 @@
 
 void aeration_registry_init(void);
 void aeration_registry_exit(void);
-int aeration_registry_flush(void);
+int aeration_registry_flush(bool again);
 int aeration_registry_restore(void);
 unsigned int aeration_registry_order(void);
 const char *aeration_registry_state(void);

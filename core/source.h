@@ -20,7 +20,8 @@
  *	for the same device, until it says true.
  * @end: For a source that stop said false of: the device goes away for good.
  * @retune: Take over changed parameters.
- * @flush: Let go of all surplus now. Return 0 or a negative error.
+ * @flush: Let go of all surplus now; with @again, also of what the hypervisor was told
+ *	of before and may have backed since. Return 0 or a negative error.
  * @restore: Optional: get back all that is held. Return 0, or -EAGAIN if the
  *	hypervisor did not give back all. Also after stop said false.
  * @order: Return the order of the smallest block.
@@ -35,7 +36,7 @@ struct source {
 	bool (*stop)(void);
 	void (*end)(void);
 	void (*retune)(void);
-	int (*flush)(void);
+	int (*flush)(bool again);
 	int (*restore)(void);
 	unsigned int (*order)(void);
 };

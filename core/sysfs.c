@@ -96,11 +96,11 @@ static ssize_t capacity_show(struct kobject *kobj, struct kobj_attribute *attr,
 static ssize_t flush_store(struct kobject *kobj, struct kobj_attribute *attr,
 			   const char *buf, size_t count)
 {
-	bool on;
+	bool again = sysfs_streq(buf, "again"), on;
 
-	if (kstrtobool(buf, &on) || !on)
+	if (!again && (kstrtobool(buf, &on) || !on))
 		return -EINVAL;
-	return aeration_registry_flush() ?: count;
+	return aeration_registry_flush(again) ?: count;
 }
 
 static ssize_t restore_store(struct kobject *kobj, struct kobj_attribute *attr,

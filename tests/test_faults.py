@@ -48,6 +48,21 @@ def refuse_core(vm, symbol, value):
     raise AssertionError(f"aeration never called {symbol}")
 
 
+def test_reporting_that_is_not_known(image, kernel):
+    """Where the mm's own pass cannot be had, it goes at the mm's own pace."""
+    with Vm(kernel, f"faults-pace-{kernel}", cpus=CPUS) as vm:
+        vm.run("modprobe aeration")
+        with failing(vm, "aeration_hook_take", 0):
+            vm.run("modprobe aeration_virtio")
+        assert guest.value(vm, "state") == "running"
+        guest.touch_and_free(vm)
+        vm.wait_until(lambda: guest.stat(vm, "bytes") > 256 * MIB,
+                      "the mm to report by itself", guest.SOON)
+        assert "Operation not supported" in vm.run(
+            f"/opt/aeration/poke {guest.SYSFS}/flush 1 2>&1", check=False).out
+        guest.unload(vm)
+
+
 def test_load_without_memory(image, kernel):
     """Loading fails as a whole, and works the next time."""
     with Vm(kernel, f"faults-{kernel}", cpus=CPUS) as vm:

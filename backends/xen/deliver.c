@@ -93,7 +93,7 @@ static bool look(struct xb_io *io, const struct aerator_block *block,
 		int backed = i < stop ? populated : !populated;
 
 		if (i >= stop && i < asked)
-			backed = aeration_xb_is_backed(block->pfn + i);
+			backed = io->xen->is_backed(block->pfn + i);
 		if (backed < 0)
 			return false;
 		io->backed[i] = backed;
@@ -139,7 +139,7 @@ static void make(struct xb_io *io, const struct aerator_block *block,
 			io->pfn[io->nr++] = block->pfn + i;
 	if (!io->nr)
 		return;
-	done = backed ? aeration_xb_populate(io) : aeration_xb_decrease(io);
+	done = backed ? io->xen->populate(io) : io->xen->decrease(io);
 	for (i = 0; seen < done; i++)
 		if (io->backed[i] != backed) {
 			io->backed[i] = backed;
@@ -208,7 +208,7 @@ int aeration_xb_deliver(struct xb_io *io, struct aerator_batch *batch)
 
 	if (err)
 		return err;
-	at = do_extents(io, batch, aeration_xb_decrease);
+	at = do_extents(io, batch, io->xen->decrease);
 	set_states(batch, 0, at.block, AERATOR_BLOCK_HELD);
 	set_states(batch, at.block, batch->nr, AERATOR_BLOCK_ISOLATED);
 	if (at.block == batch->nr)
@@ -248,7 +248,7 @@ int aeration_xb_fetch(struct xb_io *io, struct aerator_batch *batch)
 
 	if (err)
 		return err;
-	at = do_extents(io, batch, aeration_xb_populate);
+	at = do_extents(io, batch, io->xen->populate);
 	err = io->err ? io->err : -EAGAIN;
 	set_states(batch, 0, at.block, AERATOR_BLOCK_ISOLATED);
 	set_states(batch, at.block, batch->nr, AERATOR_BLOCK_HELD);

@@ -10,8 +10,8 @@
  * one). That one is asked about page by page, and then made whole with extents
  * of one page, one way or the other.
  *
- * deliver.c calls nothing but the three functions at the end of this file, so
- * that a unit test can put a hypervisor behind them that stops anywhere.
+ * deliver.c calls nothing but the three functions that it is given, so that a unit
+ * test can put a hypervisor behind them that stops anywhere.
  */
 #ifndef _AERATION_XEN_DELIVER_H
 #define _AERATION_XEN_DELIVER_H
@@ -28,8 +28,27 @@
 /* Most pages in a block that can be delivered: the kernel's own most on x86. */
 #define XB_BLOCK_PAGES	1024
 
+struct xb_io;
+
+/**
+ * struct xb_calls - what Xen does
+ * @decrease: Give the first @nr extents of an xb_io to Xen, all backed. Return how
+ *	many have no backing any more. Of the next one any part may have none, unless
+ *	it is one page or @err is set; those behind are as they were.
+ * @populate: The inverse, of extents of which none is backed: Xen would lose the
+ *	memory that it finds there.
+ * @is_backed: Return 1 if there is memory behind a page, 0 if not, or a negative error
+ *	if Xen does not say.
+ */
+struct xb_calls {
+	unsigned int (*decrease)(struct xb_io *io);
+	unsigned int (*populate)(struct xb_io *io);
+	int (*is_backed)(unsigned long pfn);
+};
+
 /**
  * struct xb_io - what one delivery works with; nothing else is allocated
+ * @xen: what Xen does; a constant, set by the caller
  * @order: order of the extents of a batch; set by the caller for the whole
  *	delivery
  * @most: most pages in one hypercall, but for one extent that is larger; set by
@@ -42,6 +61,7 @@
  * @backed: which pages of the block at hand have memory behind them
  */
 struct xb_io {
+	const struct xb_calls *xen;
 	unsigned int order;
 	unsigned long most;
 	unsigned int run_order;
@@ -54,10 +74,5 @@ struct xb_io {
 
 int aeration_xb_deliver(struct xb_io *io, struct aerator_batch *batch);
 int aeration_xb_fetch(struct xb_io *io, struct aerator_batch *batch);
-
-/* What Xen does; memory.c. */
-unsigned int aeration_xb_decrease(struct xb_io *io);
-unsigned int aeration_xb_populate(struct xb_io *io);
-int aeration_xb_is_backed(unsigned long pfn);
 
 #endif /* _AERATION_XEN_DELIVER_H */

@@ -26,10 +26,6 @@
 #include <xen/xen.h>
 #include "xb.h"
 
-struct xb aeration_xb = {
-	.dev = { .ops = &aeration_xb_ops, .scrub = true },
-};
-
 module_param_cb(scrub, &aerator_scrub_ops, &aeration_xb.dev, 0644);
 MODULE_PARM_DESC(scrub,
 		 "fill memory with zeros before Xen gets it (default y)");
@@ -219,11 +215,11 @@ static int __init xb_init(void)
 	int err;
 
 	if (!xen_domain()) {
-		aerator_decline(aeration_xb_ops.name,
+		aerator_decline(aeration_xb.dev.ops->name,
 				"this is not a Xen domain");
 		return -ENODEV;
 	}
-	err = aerator_permitted(aeration_xb_ops.name);
+	err = aerator_permitted(aeration_xb.dev.ops->name);
 	if (err)
 		return err;
 	aeration_xb.pv = !xen_feature(XENFEAT_auto_translated_physmap);
@@ -259,7 +255,7 @@ static void __exit xb_exit(void)
 	shut_down();
 	aeration_xb_store_stop();
 	remove_device();
-	aerator_decline(aeration_xb_ops.name, NULL);
+	aerator_decline(aeration_xb.dev.ops->name, NULL);
 }
 
 module_init(xb_init);

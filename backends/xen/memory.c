@@ -8,6 +8,7 @@
 #include <linux/kernel.h>
 #include <linux/ktime.h>
 #include <linux/math64.h>
+#include <linux/module.h>
 #include <linux/printk.h>
 #include <linux/sched.h>
 #include <xen/balloon.h>
@@ -42,9 +43,6 @@
 /* Pages in a call, at least, however long the last one was kept from running. */
 #define XB_LEAST_PAGES	16UL
 
-static struct xb_io react_io = { .most = XB_FIRST_PAGES };
-static struct xb_io restore_io = { .most = XB_FIRST_PAGES };
-
 /* Guest frame numbers are what Xen takes from an auto-translated domain. */
 static void use_pfns(struct xb_io *io)
 {
@@ -66,28 +64,8 @@ static void learn(struct xb_io *io, unsigned int done, u64 ns)
 						 ns + 1)));
 }
 
-/**
- * aeration_xb_forget_cost - begin anew with small hypercalls: the host may be another
- *
- * Context: while neither react nor restore can be called.
- */
-void aeration_xb_forget_cost(void)
-{
-	react_io.most = XB_FIRST_PAGES;
-	restore_io.most = XB_FIRST_PAGES;
-}
-
-/**
- * aeration_xb_decrease - give extents to Xen
- * @io: the first @io->nr entries of @io->pfn, in extents of @io->run_order, all
- *	backed
- *
- * Context: process context; may sleep; allocates nothing.
- * Return: how many have no backing any more. Of the next one any part may have
- *	none, unless it is one page or @io->err is set; those behind are as they
- *	were.
- */
-unsigned int aeration_xb_decrease(struct xb_io *io)
+/* As struct xb_calls has it. Process context; may sleep; allocates nothing. */
+static unsigned int decrease(struct xb_io *io)
 {
 	u64 start = ktime_get_ns();
 	unsigned int done;
@@ -103,17 +81,8 @@ unsigned int aeration_xb_decrease(struct xb_io *io)
 	return done;
 }
 
-/**
- * aeration_xb_populate - have Xen put memory behind extents
- * @io: the first @io->nr entries of @io->pfn, in extents of @io->run_order, none
- *	backed: Xen would lose the memory that it finds there
- *
- * Context: process context, memory reclaim included; may sleep; allocates
- *	nothing.
- * Return: how many are backed. Of the next one any part may be, unless it is one
- *	page or @io->err is set; those behind are as they were.
- */
-unsigned int aeration_xb_populate(struct xb_io *io)
+/* Likewise, from memory reclaim, too. */
+static unsigned int populate(struct xb_io *io)
 {
 	u64 start = ktime_get_ns();
 	unsigned int done;
@@ -152,6 +121,26 @@ int aeration_xb_is_backed(unsigned long pfn)
 	pr_err_ratelimited("Xen does not say whether page pfn %lx has memory behind it (error %d, type %u)\n",
 			   pfn, err, ask.mem_type);
 	return err ? err : -EIO;
+}
+
+static const struct xb_calls calls = {
+	.decrease = decrease,
+	.populate = populate,
+	.is_backed = aeration_xb_is_backed,
+};
+
+static struct xb_io react_io = { .xen = &calls, .most = XB_FIRST_PAGES };
+static struct xb_io restore_io = { .xen = &calls, .most = XB_FIRST_PAGES };
+
+/**
+ * aeration_xb_forget_cost - begin anew with small hypercalls: the host may be another
+ *
+ * Context: while neither react nor restore can be called.
+ */
+void aeration_xb_forget_cost(void)
+{
+	react_io.most = XB_FIRST_PAGES;
+	restore_io.most = XB_FIRST_PAGES;
 }
 
 /*
@@ -251,7 +240,7 @@ static void xb_note_held(struct aerator_dev_info *dev, u64 bytes)
 	aeration_xb_store_note(bytes);
 }
 
-const struct aerator_ops aeration_xb_ops = {
+static const struct aerator_ops xb_ops = {
 	.name = "xen",
 	.owner = THIS_MODULE,
 	.residency = AERATOR_DURABLE,
@@ -259,4 +248,8 @@ const struct aerator_ops aeration_xb_ops = {
 	.restore = xb_restore,
 	.ready = xb_ready,
 	.note_held = xb_note_held,
+};
+
+struct xb aeration_xb = {
+	.dev = { .ops = &xb_ops, .scrub = true },
 };

@@ -41,13 +41,13 @@ static void flush(void)
 }
 
 /**
- * aeration_xb_pv_decrease - aeration_xb_decrease() of a PV domain
- * @io: see there; @io->run_order is 0
+ * aeration_xb_pv_decrease - give extents to Xen, in a PV domain
+ * @io: as struct xb_calls has it; @io->run_order is 0
  *
  * Frames that Xen does not take are mapped again.
  *
  * Context: process context; may take long; allocates nothing.
- * Return: see there.
+ * Return: as there.
  */
 unsigned int aeration_xb_pv_decrease(struct xb_io *io)
 {
@@ -63,12 +63,12 @@ unsigned int aeration_xb_pv_decrease(struct xb_io *io)
 }
 
 /**
- * aeration_xb_pv_populate - aeration_xb_populate() of a PV domain
- * @io: see there; @io->run_order is 0
+ * aeration_xb_pv_populate - have Xen put memory behind extents, in a PV domain
+ * @io: as struct xb_calls has it; @io->run_order is 0
  *
  * Context: process context, memory reclaim included; may take long; allocates
  *	nothing.
- * Return: see there.
+ * Return: as there.
  */
 unsigned int aeration_xb_pv_populate(struct xb_io *io)
 {

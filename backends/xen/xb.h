@@ -54,11 +54,10 @@ struct xb {
 	bool offered;
 };
 
-extern struct xb aeration_xb;
-
 /* memory.c */
+extern struct xb aeration_xb;
+int aeration_xb_is_backed(unsigned long pfn);
 void aeration_xb_forget_cost(void);
-extern const struct aerator_ops aeration_xb_ops;
 
 /* hypercall.c */
 long aeration_xen_memory_op(unsigned int op, void *arg);

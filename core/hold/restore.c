@@ -219,6 +219,8 @@ static void note_result(const struct settled *went, struct module *owner,
 		aeration_need_restored(went->freed, ns);
 	aeration_restore_note_lost(went->lost);
 	spin_lock_bh(&restore.state_lock);
+	if (restore.spoiled)
+		restore.pause.next_ms = restore.pause.max_ms;
 	if (failed)
 		aeration_backoff_failed(&restore.pause,
 					aeration_watch_now_ms());
@@ -330,7 +332,8 @@ bool aeration_restore_all(unsigned int tries)
 		if (one_step(aeration_need_step(STEP_ALL_NS), NUMA_NO_NODE,
 			     NULL, &failed) && !failed)
 			continue;
-		if (!--tries)
+		/* One that loses what it is asked for is not asked for more. */
+		if (!--tries || READ_ONCE(restore.spoiled))
 			break;
 		msleep(ALL_WAIT_MS);
 	}

@@ -104,8 +104,11 @@ static int bring_back(void)
 		return aeration_restore_needed(blocks, NUMA_NO_NODE, false,
 					       NULL) ? 0 : retry_ms();
 	aeration_restore_content();
-	blocks = READ_ONCE(hold.life) == LIFE_KEEPING ?
-		aeration_blocks_count(AERATOR_BLOCK_HELD) : excess();
+	if (READ_ONCE(hold.life) == LIFE_KEEPING &&
+	    !aeration_restore_is_spoiled())
+		blocks = aeration_blocks_count(AERATOR_BLOCK_HELD);
+	else
+		blocks = excess();
 	/* Nobody needs one; but does the hypervisor have any again? */
 	if (!blocks && aeration_restore_is_withheld())
 		blocks = min(aeration_blocks_count(AERATOR_BLOCK_HELD), 1UL);

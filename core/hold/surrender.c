@@ -326,6 +326,7 @@ static unsigned long flush_budget(void)
 
 /**
  * aeration_surrender_flush - surrender all surplus now, whatever the window says
+ * @again: no matter: what is held has no backing until it is restored
  *
  * No more than there is at the beginning: what is freed meanwhile has no part in
  * it, or a busy guest would flush for ever.
@@ -335,7 +336,7 @@ static unsigned long flush_budget(void)
  * Return: 0, -ERESTARTSYS if a signal came first, -EAGAIN if the backend is not
  *	ready or nothing may go at present, -EIO if it did not take what was offered.
  */
-int aeration_surrender_flush(void)
+int aeration_surrender_flush(bool again)
 {
 	u64 errors = aeration_batch_not_taken();
 	unsigned long left = flush_budget(), went = 0, blocks = left;

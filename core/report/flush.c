@@ -9,6 +9,16 @@
 /* A flush gives up after this many passes in a row without progress. */
 #define FLUSH_IDLE_PASSES	3
 
+/* Nobody but a flush starts a pass from now on, and none is under way. */
+static void stop_passes(void)
+{
+	spin_lock_bh(&aeration_watch.lock);
+	aeration_reporter.budget = 0;
+	aeration_reporter.flushing = true;
+	spin_unlock_bh(&aeration_watch.lock);
+	flush_work(&aeration_reporter.pass_work);
+}
+
 static u64 pages_reported(void)
 {
 	return atomic64_read(&aeration_stats.bytes) >> PAGE_SHIFT;
@@ -51,6 +61,7 @@ static u64 flush_pass(void)
 
 /**
  * aeration_report_flush - report all surplus now, whatever the window says
+ * @again: what was reported before, too
  *
  * Returns when nothing is left that could be reported, or when as much was
  * reported as could be at the beginning: what is freed meanwhile has no part in
@@ -59,15 +70,19 @@ static u64 flush_pass(void)
  * Context: process context under the registry's mutex, while
  *	reporting is started; sleeps.
  * Return: 0, -ERESTARTSYS if a signal came first, -EIO if the hypervisor did
- *	not take what was offered.
+ *	not take what was offered, -EOPNOTSUPP if passes cannot be started on this kernel.
  */
-int aeration_report_flush(void)
+int aeration_report_flush(bool again)
 {
 	u64 errors = aeration_batch_not_taken(), left;
 	unsigned int idle = 0;
 	int err = 0;
 
-	flush_work(&aeration_reporter.pass_work);
+	if (aeration_reporter.mm_pace)
+		return -EOPNOTSUPP;
+	stop_passes();
+	if (again)
+		aeration_refresh();
 	left = flush_budget();
 	while (left && idle < FLUSH_IDLE_PASSES && !err) {
 		u64 pages = flush_pass();

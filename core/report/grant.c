@@ -84,7 +84,7 @@ bool aeration_grant_read_free(unsigned long *free)
  */
 void aeration_grant_asked_fn(struct work_struct *work)
 {
-	compat_reporting_rest(&aeration_reporter.prdev);
+	aeration_hook_rest(&aeration_reporter.prdev);
 	spin_lock_bh(&aeration_watch.lock);
 	aeration_reporter.asked = LOOKS_ASKED;
 	/* A sampler that is not queued may be in its last decision. */
@@ -141,7 +141,8 @@ void aeration_grant_pass_fn(struct work_struct *work)
  */
 void aeration_grant_start_pass(void)
 {
-	queue_work(aeration_wq, &aeration_reporter.pass_work);
+	if (!aeration_reporter.mm_pace)
+		queue_work(aeration_wq, &aeration_reporter.pass_work);
 }
 
 static unsigned long beyond(unsigned long pages, unsigned long others)

@@ -21,7 +21,8 @@
  * its device.
  *
  * source.c has the mm's callback, the OOM notifier, start and stop; grant.c
- * decides; flush.c does not wait for a decision; census.c counts.
+ * decides; flush.c does not wait for a decision; census.c counts; refresh.c forgets;
+ * hook.c takes the mm's work item.
  *
  * Locks: watch.lock protects what is marked so. Start, stop and flush are
  * serialised by the registry's mutex.
@@ -48,6 +49,7 @@
  *	it is read anew before each census
  * @saved_order: for compat_unregister(); constant like @dev
  * @pass: the mm's function that runs a pass; constant like @dev
+ * @mm_pace: the mm runs its passes by itself, and no window is kept; constant like @dev
  * @pass_work: runs @pass. Queued under watch.lock while the watch is running, or
  *	by a flush; cancelled by stopping, once the watch has stopped
  * @last_batch: pages in the last batch that the present pass reported; a pass's own
@@ -72,6 +74,7 @@ struct aeration_report_source {
 	unsigned int order;
 	struct compat_order saved_order;
 	work_func_t pass;
+	bool mm_pace;
 	struct work_struct pass_work;
 	unsigned long last_batch;
 	atomic_long_t isolated;
@@ -105,7 +108,15 @@ struct census {
 void aeration_census_take(unsigned int order, struct census *out);
 
 /* flush.c */
-int aeration_report_flush(void);
+int aeration_report_flush(bool again);
+
+/* hook.c */
+void aeration_hook_rest(struct page_reporting_dev_info *prdev);
+work_func_t aeration_hook_take(struct page_reporting_dev_info *prdev,
+			       work_func_t fn);
+
+/* refresh.c */
+void aeration_refresh(void);
 
 /* grant.c */
 extern const struct watch_ops aeration_report_watch_ops;

@@ -97,7 +97,8 @@ static int report_blocks(struct page_reporting_dev_info *prdev,
 	unsigned long pages = sg_pages(sgl, nents);
 	int err;
 
-	if (current_work() != &aeration_reporter.pass_work || !spend(pages)) {
+	if (!aeration_reporter.mm_pace &&
+	    (current_work() != &aeration_reporter.pass_work || !spend(pages))) {
 		atomic64_add(nents, &aeration_stats.held_back);
 		return -EAGAIN;
 	}
@@ -185,6 +186,7 @@ static int report_start(struct aerator_dev_info *dev,
 	aeration_reporter.oom.notifier_call = on_oom;
 	aeration_reporter.dev = dev;
 	aeration_reporter.prdev.report = report_blocks;
+	aeration_reporter.mm_pace = false;
 	aeration_reporter.budget = 0;
 	aeration_reporter.flushing = false;
 	aeration_reporter.unused_grants = 0;
@@ -198,8 +200,9 @@ static int report_start(struct aerator_dev_info *dev,
 	if (err)
 		return err;
 	/* Nothing is granted, so no pass is run by us, before the watch starts. */
-	aeration_reporter.pass = compat_reporting_wrap(&aeration_reporter.prdev,
-						       aeration_grant_asked_fn);
+	aeration_reporter.pass = aeration_hook_take(&aeration_reporter.prdev,
+						    aeration_grant_asked_fn);
+	aeration_reporter.mm_pace = !aeration_reporter.pass;
 	aeration_reporter.order =
 		compat_reporting_order(&aeration_reporter.prdev);
 	err = register_oom_notifier(&aeration_reporter.oom);

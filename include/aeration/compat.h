@@ -123,50 +123,6 @@ compat_reporting_order(const struct page_reporting_dev_info *prdev)
 #endif
 }
 
-/**
- * compat_reporting_rest - tell the mm that what it requested is done
- * @prdev: device info that is registered
- *
- * As after a pass that found nothing: the next large block that is freed has the mm
- * queue its work item again. mm/page_reporting.c names the states: 0 is idle, 1 is
- * requested. A pass that is under way (2) sees to the state when it ends.
- *
- * Context: any.
- */
-static inline void compat_reporting_rest(struct page_reporting_dev_info *prdev)
-{
-	atomic_cmpxchg(&prdev->state, 1, 0);
-}
-
-/**
- * compat_reporting_wrap - have a function of ours run instead of the mm's pass
- * @prdev: device info that has just been registered
- * @fn: what its work item runs from now on, until compat_unregister()
- *
- * Registering initialises the work item, in each kernel, and requests a first pass.
- * That is called off, or waited for if it has begun: the workqueue tells a work item
- * that is running by its function, so it must not run meanwhile. While a pass is
- * requested (1) nobody queues another; a pass that ran in between has changed that.
- *
- * Context: process context; may sleep. The report callback is called, if at all, by
- *	the pass that is waited for.
- * Return: the mm's function, which runs a pass if it is called with the work item.
- */
-static inline work_func_t
-compat_reporting_wrap(struct page_reporting_dev_info *prdev, work_func_t fn)
-{
-	work_func_t pass = prdev->work.work.func;
-
-	do {
-		atomic_set(&prdev->state, 1);
-		synchronize_rcu();	/* those who saw another state */
-		cancel_delayed_work_sync(&prdev->work);
-	} while (atomic_read(&prdev->state) != 1);
-	WRITE_ONCE(prdev->work.work.func, fn);
-	compat_reporting_rest(prdev);
-	return pass;
-}
-
 /* Most queues of one device that compat_find_vqs() sets up. */
 #define COMPAT_VQS	8
 

@@ -397,6 +397,19 @@ check "nobody was killed for it" [ "$(oom_kills)" -eq "$kills" ]
 check "no page was used while it was held" zero $L/touched
 unload
 
+# Everything is back when a restore returns, whatever the guest does.
+start
+"$HERE/memwork" churn $((total / 4)) 20 >/dev/null &
+load=$!
+for i in $(seq 20); do
+	sleep 0.3
+	put $S/restore 1 && zero $H/held || break
+done
+check "nothing is held when a restore returns" [ "$i" -eq 20 ]
+check "and something was before" more restored_bytes $((2 << 30))
+wait $load
+unload
+
 # A batch is no great part of the guest, and comes back when it is needed.
 modprobe aeration backend=loop window_ms=60000
 modprobe aeration_loop durable=1 capacity=512 scrub=N
@@ -492,6 +505,22 @@ check "every block is in one state" adds_up
 rmmod aeration_loop
 check "it can be loaded again" modprobe aeration_loop durable=1
 check "and runs" is $S/state running
+unload
+
+# One that loses each block that it is asked for, while the guest asks all the time.
+start
+soon holds 256
+put $L/restore_at 0
+put $L/restore_mode lose
+put $S/reserve_mb 100000
+check "a device that loses every block fails" soon is $S/state failed
+sleep 20
+check "it has lost no more than the bound" [ "$(cat $H/quarantined)" -le 20 ]
+check "every block is in one state" adds_up
+put $L/restore_mode ack
+put $S/reserve_mb 16
+check "what it still has comes back" put $S/restore 1
+check "all of it" zero $H/held
 unload
 check "everything can be unloaded" [ ! -e $S ]
 ktap_end

@@ -125,6 +125,11 @@ put $L/mode delay
 refuse EINTR "a signal ends a flush" "$HERE/poke" $S/flush 1 200
 put $L/mode ack
 check "and another one does the rest" put $S/flush 1
+was=$(stat bytes)
+put $S/flush 1
+check "what was reported is not reported again" not more bytes $((was + (64 << 20)))
+check "unless that is asked for" put $S/flush again
+check "then all of it is" more bytes $((was + (400 << 20)))
 refuse EINVAL "flush takes only a one" put $S/flush 2
 refuse EOPNOTSUPP "there is nothing to restore" put $S/restore 1
 put $S/window_ms 0

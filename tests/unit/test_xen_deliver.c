@@ -41,6 +41,8 @@ static struct {
 static struct xb_io io;
 static struct aerator_batch *batch;
 
+static const struct xb_calls calls;
+
 static void healthy(bool backed)
 {
 	memset(&xen, 0, sizeof(xen));
@@ -48,6 +50,7 @@ static void healthy(bool backed)
 	xen.left = PAGES;
 	xen.most = BLOCK_ORDER;
 	io.most = ~0UL;
+	io.xen = &calls;
 }
 
 /* A page changes hands. Return: whether it did. */
@@ -110,21 +113,27 @@ static unsigned int hypercall(struct xb_io *ask, bool populate)
 	return i;
 }
 
-unsigned int aeration_xb_decrease(struct xb_io *ask)
+static unsigned int decrease(struct xb_io *ask)
 {
 	return hypercall(ask, false);
 }
 
-unsigned int aeration_xb_populate(struct xb_io *ask)
+static unsigned int populate(struct xb_io *ask)
 {
 	return hypercall(ask, true);
 }
 
-int aeration_xb_is_backed(unsigned long pfn)
+static int is_backed(unsigned long pfn)
 {
 	xen.questions++;
 	return xen.dumb ? -EIO : xen.backed[pfn - BASE];
 }
+
+static const struct xb_calls calls = {
+	.decrease = decrease,
+	.populate = populate,
+	.is_backed = is_backed,
+};
 
 static void make_batch(unsigned int nr, unsigned int order)
 {
