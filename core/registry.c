@@ -183,7 +183,7 @@ static bool part_with_kept(const struct aerator_dev_info *dev)
  * Start the source for the chosen device, or wait until it can be.
  * Return: false if the device is of no use, so that another must be chosen.
  */
-static bool start_active(void)
+static bool start_active(const struct choose_facts *f)
 {
 	struct aerator_dev_info *dev = reg.dev;
 	const struct source *source = &aeration_report_source;
@@ -201,7 +201,8 @@ static bool start_active(void)
 	err = source->start(dev, aerator_fail);
 	if (err == -EBUSY) {
 		wait_for("another driver owns free page reporting",
-			 "unload or unbind virtio_balloon, or whichever it is; aeration takes over when it lets go");
+			 f->on_hyperv ? "most likely hv_balloon; unload or unbind it, and aeration takes over" :
+			 "most likely virtio_balloon; unload or unbind it, and aeration takes over");
 		return true;
 	}
 	WRITE_ONCE(reg.waits_for, NULL);
@@ -244,7 +245,7 @@ static void update_locked(void)
 		WRITE_ONCE(reg.active, kind);
 		reg.dev = dev;
 		if (dev)
-			settled = start_active();
+			settled = start_active(&f);
 		else
 			use_none(&f);
 	} while (!settled);

@@ -30,10 +30,12 @@
 #define REFUSED_PAUSE_MAX_MS	16000
 
 /*
- * A batch takes no longer than this, ns, as far as is known; has no more than this,
- * bytes; and is no more than one part in so many of what is free.
+ * A batch takes no longer than this, ns, as far as is known, unless it has less than
+ * the first of these, bytes; has no more than the second; and is no more than one part
+ * in so many of what is free.
  */
 #define STEP_NS		(100 * NSEC_PER_MSEC)
+#define STEP_LEAST	(16UL << 20)
 #define STEP_MOST	(64UL << 20)
 #define STEP_SHARE	16
 
@@ -166,14 +168,16 @@ static unsigned long budget(unsigned long surplus)
 /* How many blocks go at a time: at least 1, no more than a batch has room for. */
 static unsigned long step_blocks(void)
 {
-	unsigned long most = STEP_MOST >> PAGE_SHIFT >> aeration_blocks_order();
+	unsigned int block = PAGE_SHIFT + aeration_blocks_order();
+	unsigned long most = STEP_MOST >> block;
 
 	lockdep_assert_held(&surrender.lock);
-	most = min_t(unsigned long, most, surrender.dev->capacity);
+	if (surrender.block_ns)
+		most = clamp((unsigned long)STEP_NS / surrender.block_ns,
+			     STEP_LEAST >> block, most);
 	most = min(most, aeration_zones_free() / STEP_SHARE >>
 		   aeration_blocks_order());
-	if (surrender.block_ns)
-		most = min(most, (unsigned long)STEP_NS / surrender.block_ns);
+	most = min_t(unsigned long, most, surrender.dev->capacity);
 	return max(most, 1UL);
 }
 
