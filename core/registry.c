@@ -201,8 +201,9 @@ static bool start_active(const struct choose_facts *f)
 	err = source->start(dev, aerator_fail);
 	if (err == -EBUSY) {
 		wait_for("another driver owns free page reporting",
-			 f->on_hyperv ? "most likely hv_balloon; unload or unbind it, and aeration takes over" :
-			 "most likely virtio_balloon; unload or unbind it, and aeration takes over");
+			 f->on_hyperv ?
+			 "most likely hv_balloon: unload or unbind it" :
+			 "most likely virtio_balloon: unload or unbind it");
 		return true;
 	}
 	WRITE_ONCE(reg.waits_for, NULL);

@@ -7,7 +7,7 @@
  * here, and one that writes to it is counted. More files in debugfs:
  *	restore_mode	one of enum restore_mode, by name
  *	restore_at	index of a block in a batch, for "short", "lose" and "odd"
- *	restore_delay_ms	how long each batch that is asked for takes
+ *	restore_us	how long each block that is asked for takes, us
  *	pattern		N: leave blocks as they are: a restore then costs about what a
  *			hypercall does, and nothing is found out about the guest
  *	not_ready	Y: blocks may not be taken now
@@ -60,7 +60,7 @@ static const char *const mode_names[] = {
 
 static unsigned int restore_mode;
 static u32 restore_at;
-static u32 restore_delay_ms;
+static u32 restore_us;
 static bool pattern = true;
 static bool not_ready;
 static u64 touched;
@@ -117,6 +117,14 @@ static enum aerator_block_state answer(enum restore_mode mode, unsigned int i,
 	}
 }
 
+static void take_time(unsigned int blocks)
+{
+	unsigned long us = (unsigned long)READ_ONCE(restore_us) * blocks;
+
+	if (us)
+		usleep_range(us, us + us / 8 + 1);
+}
+
 /**
  * aeration_durable_restore - give memory back, or not, as restore_mode has it
  * @dev: the device
@@ -133,8 +141,7 @@ int aeration_durable_restore(struct aerator_dev_info *dev,
 	bool check = READ_ONCE(pattern);
 
 	restores++;
-	if (READ_ONCE(restore_delay_ms))
-		msleep(READ_ONCE(restore_delay_ms));
+	take_time(batch->nr);
 	if (mode == RESTORE_ERROR)
 		return -EAGAIN;
 	for (i = 0; i < batch->nr; i++) {
@@ -218,7 +225,7 @@ void aeration_durable_files(struct dentry *folder)
 {
 	debugfs_create_file("restore_mode", 0600, folder, NULL, &mode_fops);
 	debugfs_create_u32("restore_at", 0600, folder, &restore_at);
-	debugfs_create_u32("restore_delay_ms", 0600, folder, &restore_delay_ms);
+	debugfs_create_u32("restore_us", 0600, folder, &restore_us);
 	debugfs_create_bool("pattern", 0600, folder, &pattern);
 	debugfs_create_bool("not_ready", 0600, folder, &not_ready);
 	debugfs_create_u64("touched", 0400, folder, &touched);

@@ -5,7 +5,6 @@
  */
 #define pr_fmt(fmt) "aeration: " fmt
 
-#include <linux/gfp.h>
 #include <linux/limits.h>
 #include <linux/list.h>
 #include <linux/log2.h>
@@ -399,10 +398,10 @@ unsigned long aeration_blocks_held_on(int nid)
 }
 
 /**
- * aeration_blocks_held_pages - how many pages the guest has no backing for
+ * aeration_blocks_held_pages - pages that have no backing
  *
  * Context: any but hard interrupts.
- * Return: pages, those that are being restored included.
+ * Return: pages, those being restored included.
  */
 unsigned long aeration_blocks_held_pages(void)
 {

@@ -89,6 +89,7 @@ struct limits {
 /* pages.c */
 struct page *aeration_pages_take(int nid, unsigned int order, bool zeroed);
 void aeration_pages_hide(const struct aerator_batch *batch);
+bool aeration_pages_hiding(void);
 void aeration_pages_free(struct page *page, unsigned int order);
 
 /* blocks.c */

@@ -28,7 +28,7 @@
  * what was asked for, and no more than this, bytes: what a guest uses up before it
  * is seen to, and memory is back, grows with the guest.
  */
-#define RESERVE_SHARE	64
+#define RESERVE_SHARE	32
 #define RESERVE_MOST	(512UL << 20)
 
 /* What is restored in one go while nobody knows what that costs, bytes. */
@@ -261,8 +261,11 @@ unsigned long aeration_need_wanted(void)
 	unsigned long pages, half;
 	struct limits limits;
 
-	if (!held)
+	if (!held) {
+		WRITE_ONCE(need.filling, false);
+		WRITE_ONCE(need.filling_large, false);
 		return 0;
+	}
 	aeration_need_limits(&limits);
 	half = limits.reserve / 2;
 	pages = to_fill(&need.filling, aeration_zones_free(),
@@ -271,6 +274,8 @@ unsigned long aeration_need_wanted(void)
 		pages = max(pages, to_fill(&need.filling_large,
 					   aeration_zones_large(aeration_blocks_order()),
 					   limits.large - half, limits.large));
+	else
+		WRITE_ONCE(need.filling_large, false);
 	pages = max(pages, nodes_lack(limits.reserve));
 	return min(aeration_blocks_of(pages), held);
 }

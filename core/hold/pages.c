@@ -32,6 +32,20 @@ struct page *aeration_pages_take(int nid, unsigned int order, bool zeroed)
 				order);
 }
 
+/* Somebody waits until nobody reads what is to be hidden. */
+static bool hiding;
+
+/**
+ * aeration_pages_hiding - is a reader of memory waited for?
+ *
+ * Context: any.
+ * Return: true if so.
+ */
+bool aeration_pages_hiding(void)
+{
+	return READ_ONCE(hiding);
+}
+
 /**
  * aeration_pages_hide - tell tools that read memory to leave blocks alone
  * @batch: blocks that were taken
@@ -45,7 +59,9 @@ void aeration_pages_hide(const struct aerator_batch *batch)
 	unsigned long i;
 	unsigned int b;
 
+	WRITE_ONCE(hiding, true);
 	page_offline_begin();
+	WRITE_ONCE(hiding, false);
 	for (b = 0; b < batch->nr; b++)
 		for (i = 0; i < 1UL << batch->block[b].order; i++)
 			__SetPageOffline(pfn_to_page(batch->block[b].pfn + i));

@@ -87,7 +87,9 @@ static void note_asked(int order)
 	if (!aeration_blocks_count(AERATOR_BLOCK_HELD))
 		return;
 	aeration_need_asked(order);
-	irq_work_queue(&reclaim.asked);
+	/* Where there is none to be had the tick has its own time. */
+	if (!aeration_restore_is_withheld())
+		irq_work_queue(&reclaim.asked);
 }
 
 static void on_wakeup_kswapd(void *data, int nid, int zid, int order, gfp_t gfp)
@@ -193,15 +195,16 @@ static unsigned long scan_held(struct shrinker *shrinker,
 /*
  * A block on its way to the hypervisor is out of reach until it is there. No lock
  * is waited for: whoever holds them may be waiting for somebody who is out of
- * memory.
+ * memory, as the reader may be that aeration_pages_hide() waits for.
  */
 static void await_surrender(void)
 {
 	unsigned int waited;
 
 	for (waited = 0; waited < OOM_WAIT_MS; waited += OOM_LOOK_MS) {
-		if (!aeration_blocks_count(AERATOR_BLOCK_ISOLATED) &&
-		    !aeration_blocks_count(AERATOR_BLOCK_IN_FLIGHT))
+		if (aeration_pages_hiding() ||
+		    (!aeration_blocks_count(AERATOR_BLOCK_ISOLATED) &&
+		     !aeration_blocks_count(AERATOR_BLOCK_IN_FLIGHT)))
 			return;
 		msleep(OOM_LOOK_MS);
 	}

@@ -30,7 +30,7 @@
  * needs it and when it is only to be got back. Whoever needs memory meanwhile
  * waits for all of it.
  */
-#define STEP_NEEDED_NS	(25 * NSEC_PER_MSEC)
+#define STEP_NEEDED_NS	(10 * NSEC_PER_MSEC)
 #define STEP_ALL_NS	(250 * NSEC_PER_MSEC)
 
 /* How long to wait before everything is asked for once more, ms. */
@@ -89,6 +89,8 @@ int aeration_restore_start(struct aerator_dev_info *dev)
 	if (!batch)
 		return -ENOMEM;
 	aeration_restore_again();
+	WRITE_ONCE(restore.withheld, false);
+	WRITE_ONCE(restore.starved, false);
 	aeration_blocks_withhold(false);
 	mutex_lock(&restore.lock);
 	WRITE_ONCE(restore.dev, dev);
@@ -101,6 +103,8 @@ int aeration_restore_start(struct aerator_dev_info *dev)
 /**
  * aeration_restore_again - forget what went wrong with a device
  *
+ * Whether it withholds memory the next restore shows.
+ *
  * Context: process context.
  */
 void aeration_restore_again(void)
@@ -108,8 +112,6 @@ void aeration_restore_again(void)
 	spin_lock_bh(&restore.state_lock);
 	aeration_backoff_init(&restore.pause, SHORT_PAUSE_MIN_MS,
 			      SHORT_PAUSE_MAX_MS);
-	WRITE_ONCE(restore.withheld, false);
-	WRITE_ONCE(restore.starved, false);
 	WRITE_ONCE(restore.spoiled, false);
 	restore.lost_before = aeration_blocks_count(AERATOR_BLOCK_QUARANTINED);
 	spin_unlock_bh(&restore.state_lock);
@@ -230,7 +232,7 @@ static void note_result(const struct settled *went, struct module *owner,
 	if (went->held) {
 		pin(owner);
 		set_withheld(true);
-	} else if (went->freed) {
+	} else if (went->freed || !aeration_blocks_held_pages()) {
 		set_withheld(false);
 		unpin();
 	}

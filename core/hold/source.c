@@ -147,7 +147,7 @@ static bool hold_urgent(void)
 }
 
 /* How often a CPU that does something looks whether memory is needed, ms. */
-#define LOOK_MS		16
+#define LOOK_MS		8
 
 static const struct watch_ops hold_watch_ops = {
 	.read = aeration_need_read_unused,
@@ -221,16 +221,18 @@ static int hold_start(struct aerator_dev_info *dev,
 			     aeration_blocks_order());
 	err = aeration_reclaim_start();
 	if (err) {
-		aeration_surrender_stop(SURRENDER_OFF);
 		aeration_watch_stop();
 		aeration_surrender_end();
 		aeration_restore_stop();
 		hold.life = LIFE_EMPTY;
+		hold.dev = NULL;
 		return err;
 	}
 	if (hold.stranded)
 		module_put(THIS_MODULE);
 	hold.stranded = false;
+	aeration_surrender_go_on(SURRENDER_OFF);
+	aeration_watch_kick();
 	return 0;
 }
 

@@ -68,7 +68,7 @@ static void surrender_fn(struct work_struct *work);
  * @block_ns: what it takes to surrender a block, ns, as a running mean
  * @work: surrenders while there is a surplus; cancelled by whoever stops it
  * @pause_lock: protects @pause; taken with bottom halves off
- * @pause: after a refusal
+ * @pause: after a refusal, or when there was nothing to take
  */
 static struct surrender {
 	struct mutex lock;		/* see above */
@@ -86,8 +86,10 @@ static struct surrender {
 };
 
 /**
- * aeration_surrender_start - begin to surrender to a device
+ * aeration_surrender_start - get ready to surrender to a device
  * @dev: the device
+ *
+ * Nothing goes before aeration_surrender_go_on(SURRENDER_OFF).
  *
  * Context: process context; may sleep.
  */
@@ -100,7 +102,7 @@ void aeration_surrender_start(struct aerator_dev_info *dev)
 	mutex_lock(&surrender.lock);
 	surrender.dev = dev;
 	surrender.block_ns = 0;
-	WRITE_ONCE(surrender.stopped, 0);
+	WRITE_ONCE(surrender.stopped, SURRENDER_OFF);
 	mutex_unlock(&surrender.lock);
 }
 
@@ -156,12 +158,14 @@ static unsigned long room(void)
 /* How much may go of so much surplus, in blocks. */
 static unsigned long budget(unsigned long surplus)
 {
+	unsigned long large = aeration_zones_large(aeration_blocks_order());
 	unsigned long free = aeration_zones_free(), pages;
 	struct limits limits;
 
 	aeration_need_limits(&limits);
 	pages = aeration_pacer_budget(surplus, aeration_blocks_out_pages(),
 				      free > limits.free ? free - limits.free : 0);
+	pages = min(pages, large > limits.large ? large - limits.large : 0);
 	return min(pages, room()) >> aeration_blocks_order();
 }
 
@@ -252,7 +256,8 @@ static void note_result(enum result result, unsigned long went)
 			    went << aeration_blocks_order());
 	spin_unlock_bh(&aeration_watch.lock);
 	spin_lock_bh(&surrender.pause_lock);
-	if (result == REFUSED)
+	/* What is free is not always to be had: it may be in pieces on each node. */
+	if (result == REFUSED || (result == FEW && !went))
 		aeration_backoff_failed(&surrender.pause, now);
 	else
 		aeration_backoff_well(&surrender.pause);

@@ -144,6 +144,10 @@ static void get_back(unsigned int ms)
 {
 	struct aerator_dev_info *dev = aeration_reporter.dev;
 
+	/* What is left of a grant would be the next batch, and the next. */
+	spin_lock_bh(&aeration_watch.lock);
+	aeration_reporter.budget = 0;
+	spin_unlock_bh(&aeration_watch.lock);
 	if (is_back(ms) || !dev->ops->abandon)
 		return;
 	dev->ops->abandon(dev);
@@ -223,9 +227,6 @@ static int report_start(struct aerator_dev_info *dev,
 static bool report_stop(void)
 {
 	aeration_watch_stop();
-	spin_lock_bh(&aeration_watch.lock);
-	aeration_reporter.budget = 0;
-	spin_unlock_bh(&aeration_watch.lock);
 	get_back(STOP_WAIT_MS);
 	cancel_work_sync(&aeration_reporter.pass_work);
 	compat_unregister(&aeration_reporter.prdev,
