@@ -10,7 +10,6 @@ hypercall does.
 import subprocess
 
 import guest
-from lab.qemu import Vm
 
 DISK_MIB = 600
 MEM_MIB = 2048
@@ -85,17 +84,24 @@ def with_and_without(vm, percent):
 
 
 def check_costs(without, with_us):
-    """Fail if somebody had to pay for what was held."""
-    for name in ("stolen", "pswpout", "again_workingset_refault_file",
-                 "again_workingset_refault_anon"):
+    """Fail if somebody had to pay for what was held.
+
+    Where memory runs out either way the kernel drops files or swaps, as it comes:
+    the same burst with nothing held was seen to swap 0 pages and 20 089. So what
+    is taken counts, and where nothing would have been, nothing may be swapped.
+    """
+    for name in ("stolen", "again_workingset_refault_file"):
         assert with_us[name] <= without[name] + MORE, name
+    if not without["stolen"]:
+        assert with_us["pswpout"] == 0
+        assert with_us["again_workingset_refault_anon"] == 0
     assert with_us["oom_kill"] == 0
 
 
 def test_neighbours(image, kernel, tmp_path):
     """Programs in cgroups keep their files and pages while another takes memory."""
-    with Vm(kernel, f"rule9-{kernel}", mem_mib=MEM_MIB, extra=disk(tmp_path),
-            balloon=False, fresh=True) as vm:
+    with guest.counting(kernel, "rule9", cpus=2, mem_mib=MEM_MIB, fresh=True,
+                        extra=disk(tmp_path), balloon=False) as vm:
         vm.run("/opt/aeration/neighbours.sh start /dev/vda", timeout=TIMEOUT)
         vm.run("modprobe aeration backend=loop max_held=0 && "
                "modprobe aeration_loop durable=1 capacity=512")
@@ -124,7 +130,8 @@ def test_huge_pages(image, kernel):
     Half of the memory is asked for, after every second page of 700 MiB was freed,
     of which some can be moved and some cannot.
     """
-    with Vm(kernel, f"huge-{kernel}", mem_mib=MEM_MIB, balloon=False) as vm:
+    with guest.counting(kernel, "huge", cpus=2, mem_mib=MEM_MIB,
+                        balloon=False) as vm:
         vm.run("modprobe aeration backend=loop max_held=0 && "
                "modprobe aeration_loop durable=1 capacity=512")
         vm.run(f"echo N > {LOOP}/pattern; "

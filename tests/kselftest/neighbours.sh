@@ -3,9 +3,10 @@
 # A guest as people run it: programs in cgroups, each with files it reads, a disk and
 # swap. What becomes of them when another program takes much of the memory?
 #
-#	neighbours.sh start DISK	mount what it takes, and have the files in use
-#	neighbours.sh burst PERCENT	take so much of what is available at once, in
-#					a cgroup of its own; say what that cost
+#	neighbours.sh start DISK	mount what it takes, and make the files
+#	neighbours.sh burst PERCENT	have the files in use, take so much of what is
+#					available at once, in a cgroup of its own, and
+#					say what that cost
 # The costs are printed as "NAME VALUE" lines: pages, and ms.
 HERE=$(dirname "$0")
 C=/sys/fs/cgroup
@@ -48,14 +49,21 @@ start()
 		[ -e $M/file$i ] || dd if=/dev/zero of=$M/file$i bs=1M count=$MIB 2>/dev/null
 	done
 	sync
+}
+
+# What is in use is what was read twice, and nothing is swapped: as at the beginning.
+settle()
+{
+	swapoff /dev/zram0 && swapon /dev/zram0
 	echo 3 >/proc/sys/vm/drop_caches
-	# What was read twice is in use.
 	read_files
 	read_files
 }
 
 burst()
 {
+	settle
+	sleep 3 # for what is surplus by now to go
 	mib=$(awk -v percent="$1" '$1 == "MemAvailable:" { print int($2 / 1024 * percent / 100) }' /proc/meminfo)
 	vmstat >/tmp/before
 	said=$(in_cgroup burst "$HERE/memwork" burst "$mib")
@@ -71,5 +79,5 @@ burst()
 case $1 in
 start) start "$2" ;;
 burst) burst "$2" ;;
-*) sed -n '4,10s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
+*) sed -n '4,12s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
 esac
