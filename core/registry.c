@@ -138,7 +138,7 @@ static void say_choice(const struct choose_facts *f)
 static void wait_for(const char *what, const char *advice)
 {
 	if (reg.waits_for != what)
-		pr_warn("%s: %s\n", what, advice);
+		pr_warn("%s, %s\n", what, advice);
 	WRITE_ONCE(reg.waits_for, what);
 	set_state(AERATION_WAITING);
 	queue_delayed_work(aeration_wq, &reg.retry, msecs_to_jiffies(RETRY_MS));
@@ -195,12 +195,12 @@ static bool start_active(const struct choose_facts *f)
 	WRITE_ONCE(reg.capacity, dev->capacity);
 	if (!part_with_kept(dev)) {
 		wait_for("another backend holds memory that its hypervisor has not given back",
-			 "free memory on the host");
+			 "and gets it back when there is memory on the host");
 		return true;
 	}
 	err = source->start(dev, aerator_fail);
 	if (err == -EBUSY) {
-		wait_for("another driver owns free page reporting",
+		wait_for("free page reporting belongs to another driver",
 			 f->on_hyperv ?
 			 "most likely hv_balloon: unload or unbind it" :
 			 "most likely virtio_balloon: unload or unbind it");
