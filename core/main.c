@@ -9,6 +9,8 @@
 #include "pace/watch.h"
 #include "queues.h"
 #include "registry.h"
+#include "report/report.h"
+#include "request.h"
 #include "sysfs.h"
 
 static int __init aeration_init(void)
@@ -28,7 +30,13 @@ static int __init aeration_init(void)
 		pr_err("cannot hear of a restart: error %d\n", err);
 		goto out_watch;
 	}
+	err = aeration_renew_init();
+	if (err) {
+		pr_err("cannot hear of hibernation: error %d\n", err);
+		goto out_hold;
+	}
 	aeration_registry_init();
+	aeration_request_init(aeration_sysfs_ended);
 	err = aeration_sysfs_start();
 	if (err) {
 		pr_err("cannot show /sys/kernel/aeration: error %d\n", err);
@@ -37,7 +45,10 @@ static int __init aeration_init(void)
 	return 0;
 
 out_registry:
+	aeration_request_exit();
 	aeration_registry_exit();
+	aeration_renew_exit();
+out_hold:
 	aeration_hold_exit();
 out_watch:
 	aeration_watch_exit();
@@ -48,8 +59,10 @@ out_queues:
 
 static void __exit aeration_exit(void)
 {
+	aeration_request_exit();
 	aeration_sysfs_stop();
 	aeration_registry_exit();
+	aeration_renew_exit();
 	aeration_hold_exit();
 	aeration_watch_exit();
 	aeration_queues_exit();

@@ -4,6 +4,7 @@
 
 struct workqueue_struct *aeration_wq;
 struct workqueue_struct *aeration_urgent_wq;
+struct workqueue_struct *aeration_request_wq;
 
 /**
  * aeration_queues_init - make the queues
@@ -19,11 +20,18 @@ int aeration_queues_init(void)
 	aeration_urgent_wq = alloc_workqueue("aeration_urgent", WQ_FREEZABLE |
 					     WQ_UNBOUND | WQ_HIGHPRI |
 					     WQ_MEM_RECLAIM, 0);
-	if (!aeration_urgent_wq) {
-		destroy_workqueue(aeration_wq);
-		return -ENOMEM;
-	}
+	if (!aeration_urgent_wq)
+		goto out_wq;
+	aeration_request_wq = alloc_workqueue("aeration_request", WQ_UNBOUND, 0);
+	if (!aeration_request_wq)
+		goto out_urgent;
 	return 0;
+
+out_urgent:
+	destroy_workqueue(aeration_urgent_wq);
+out_wq:
+	destroy_workqueue(aeration_wq);
+	return -ENOMEM;
 }
 
 /**
@@ -33,6 +41,7 @@ int aeration_queues_init(void)
  */
 void aeration_queues_exit(void)
 {
+	destroy_workqueue(aeration_request_wq);
 	destroy_workqueue(aeration_urgent_wq);
 	destroy_workqueue(aeration_wq);
 }

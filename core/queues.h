@@ -16,6 +16,12 @@ extern struct workqueue_struct *aeration_wq;
  */
 extern struct workqueue_struct *aeration_urgent_wq;
 
+/*
+ * For what waits for work on the others: were it freezable, a guest that is about to
+ * sleep would wait for it, and it for what is frozen already.
+ */
+extern struct workqueue_struct *aeration_request_wq;
+
 int aeration_queues_init(void);
 void aeration_queues_exit(void);
 

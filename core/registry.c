@@ -308,39 +308,40 @@ static void on_param(enum aeration_param what)
 /**
  * aeration_registry_flush - let go of all surplus now
  * @again: also of what was let go of before, if the hypervisor may have backed it since
+ * @cancelled: is it not wanted any more?
  *
  * Context: process context, no lock of the core held; sleeps until it is done.
- * Return: 0, -ENODEV if no backend is running, or an error of the source.
+ * Return: 0, -EINTR if it was cancelled, -ENODEV if no backend is running, or an error
+ *	of the source.
  */
-int aeration_registry_flush(bool again)
+int aeration_registry_flush(bool again, bool (*cancelled)(void))
 {
 	int err = -ENODEV;
 
-	if (mutex_lock_interruptible(&registry_lock))
-		return -ERESTARTSYS;
+	mutex_lock(&registry_lock);
 	if (reg.source)
-		err = reg.source->flush(again);
+		err = reg.source->flush(again, cancelled);
 	mutex_unlock(&registry_lock);
 	return err;
 }
 
 /**
  * aeration_registry_restore - get back everything that is held, now
+ * @cancelled: is it not wanted any more?
  *
  * Context: process context, no lock of the core held; sleeps until it is done.
- * Return: 0, -ENODEV if no backend is running and none holds anything, -EOPNOTSUPP
- *	if it never holds anything, or an error of the source.
+ * Return: 0, -EINTR if it was cancelled, -ENODEV if no backend is running and none holds
+ *	anything, -EOPNOTSUPP if it never holds anything, or an error of the source.
  */
-int aeration_registry_restore(void)
+int aeration_registry_restore(bool (*cancelled)(void))
 {
 	const struct source *source;
 	int err = -ENODEV;
 
-	if (mutex_lock_interruptible(&registry_lock))
-		return -ERESTARTSYS;
+	mutex_lock(&registry_lock);
 	source = reg.source ?: reg.kept;
 	if (source)
-		err = source->restore ? source->restore() : -EOPNOTSUPP;
+		err = source->restore ? source->restore(cancelled) : -EOPNOTSUPP;
 	mutex_unlock(&registry_lock);
 	return err;
 }

@@ -10,8 +10,8 @@
 
 void aeration_registry_init(void);
 void aeration_registry_exit(void);
-int aeration_registry_flush(bool again);
-int aeration_registry_restore(void);
+int aeration_registry_flush(bool again, bool (*cancelled)(void));
+int aeration_registry_restore(bool (*cancelled)(void));
 unsigned int aeration_registry_order(void);
 const char *aeration_registry_state(void);
 unsigned int aeration_registry_capacity(void);

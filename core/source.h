@@ -21,9 +21,10 @@
  * @end: For a source that stop said false of: the device goes away for good.
  * @retune: Take over changed parameters.
  * @flush: Let go of all surplus now; with @again, also of what the hypervisor was told
- *	of before and may have backed since. Return 0 or a negative error.
- * @restore: Optional: get back all that is held. Return 0, or -EAGAIN if the
- *	hypervisor did not give back all. Also after stop said false.
+ *	of before and may have backed since. Return 0, -EINTR if @cancelled said so at
+ *	a step, or another negative error.
+ * @restore: Optional: get back all that is held. Return 0, -EINTR likewise, or -EAGAIN
+ *	if the hypervisor did not give back all. Also after stop said false.
  * @order: Return the order of the smallest block.
  *
  * All are called in process context under the registry's mutex and may sleep;
@@ -36,8 +37,8 @@ struct source {
 	bool (*stop)(void);
 	void (*end)(void);
 	void (*retune)(void);
-	int (*flush)(bool again);
-	int (*restore)(void);
+	int (*flush)(bool again, bool (*cancelled)(void));
+	int (*restore)(bool (*cancelled)(void));
 	unsigned int (*order)(void);
 };
 

@@ -12,6 +12,7 @@
 #include "pace/watch.h"
 #include "params.h"
 #include "registry.h"
+#include "request.h"
 #include "sysfs.h"
 
 static struct kobject *aeration_kobj;
@@ -100,7 +101,8 @@ static ssize_t flush_store(struct kobject *kobj, struct kobj_attribute *attr,
 
 	if (!again && (kstrtobool(buf, &on) || !on))
 		return -EINVAL;
-	return aeration_registry_flush(again) ?: count;
+	return aeration_request_run(again ? AERATION_FLUSH_AGAIN :
+				    AERATION_FLUSH) ?: count;
 }
 
 static ssize_t restore_store(struct kobject *kobj, struct kobj_attribute *attr,
@@ -110,7 +112,7 @@ static ssize_t restore_store(struct kobject *kobj, struct kobj_attribute *attr,
 
 	if (kstrtobool(buf, &on) || !on)
 		return -EINVAL;
-	return aeration_registry_restore() ?: count;
+	return aeration_request_run(AERATION_RESTORE) ?: count;
 }
 
 static ssize_t max_held_show(struct kobject *kobj, struct kobj_attribute *attr,
@@ -281,6 +283,55 @@ static const struct attribute_group hold_group = {
 	.attrs = hold_attrs,
 };
 
+static ssize_t start_store(struct kobject *kobj, struct kobj_attribute *attr,
+			   const char *buf, size_t count)
+{
+	int what = aeration_request_parse(buf);
+
+	if (what < 0)
+		return what;
+	return aeration_request_start(what) ?: count;
+}
+
+static ssize_t cancel_store(struct kobject *kobj, struct kobj_attribute *attr,
+			    const char *buf, size_t count)
+{
+	bool on;
+
+	if (kstrtobool(buf, &on) || !on)
+		return -EINVAL;
+	aeration_request_cancel();
+	return count;
+}
+
+static ssize_t status_show(struct kobject *kobj, struct kobj_attribute *attr,
+			   char *buf)
+{
+	struct request_status now;
+
+	aeration_request_read(&now);
+	return sysfs_emit(buf, "%llu %s %s %llu %d\n", now.seq,
+			  aeration_request_name(now.what),
+			  aeration_request_state_name(now.state), now.bytes,
+			  now.error);
+}
+
+static struct kobj_attribute start_attr = __ATTR_WO(start);
+static struct kobj_attribute cancel_attr = __ATTR_WO(cancel);
+static struct kobj_attribute status_attr = __ATTR_RO(status);
+
+static struct attribute *request_attrs[] = {
+	&start_attr.attr,
+	&cancel_attr.attr,
+	&status_attr.attr,
+	NULL
+};
+
+static const struct attribute_group request_group = {
+	.name = "request",
+	.attrs = request_attrs,
+};
+
 static ssize_t why_show(struct kobject *kobj, struct kobj_attribute *attr,
 			char *buf)
 {
@@ -317,6 +368,7 @@ static const struct attribute_group *groups[] = {
 	&main_group,
 	&stat_group,
 	&hold_group,
+	&request_group,
 	&why_group,
 	NULL
 };
@@ -349,4 +401,14 @@ void aeration_sysfs_stop(void)
 {
 	sysfs_remove_groups(aeration_kobj, groups);
 	kobject_put(aeration_kobj);
+}
+
+/**
+ * aeration_sysfs_ended - a request has ended: wake who polls request/status
+ *
+ * Context: process context; may sleep.
+ */
+void aeration_sysfs_ended(void)
+{
+	sysfs_notify(aeration_kobj, request_group.name, status_attr.attr.name);
 }

@@ -4,5 +4,6 @@
 
 int aeration_sysfs_start(void);
 void aeration_sysfs_stop(void);
+void aeration_sysfs_ended(void);
 
 #endif /* _AERATION_SYSFS_H */

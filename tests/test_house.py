@@ -14,7 +14,7 @@ from lab.qemu import Vm
 CORE = cache.REPO / "core"
 
 # From the top down. A room is one floor; source.h is what sources promise.
-FLOORS = ("main sysfs", "registry", "api", "report/", "hold/", "pace/", "params",
+FLOORS = ("main sysfs", "request", "registry", "api", "report/", "hold/", "pace/", "params",
           "choose/", "batch source queues")
 
 LONGEST = 450		# lines of a file of the core

@@ -115,7 +115,7 @@ int aeration_blocks_show(char *buf);
 /* need.c */
 void aeration_need_init(void);
 bool aeration_need_read_unused(unsigned long *unused);
-void aeration_need_sampled(unsigned long surplus);
+void aeration_need_sampled(void);
 void aeration_need_restored(unsigned int blocks, u64 ns);
 unsigned long aeration_need_step(u64 ns);
 unsigned long aeration_need_keep(void);
@@ -135,7 +135,7 @@ unsigned long aeration_restore_needed(unsigned long blocks, int nid,
 				      bool last_resort,
 				      bool (*enough)(int nid));
 unsigned long aeration_restore_excess(unsigned long blocks);
-bool aeration_restore_all(unsigned int tries);
+bool aeration_restore_all(unsigned int tries, bool (*cancelled)(void));
 u32 aeration_restore_pause_ms(void);
 bool aeration_restore_is_starved(void);
 bool aeration_restore_is_withheld(void);
@@ -165,7 +165,7 @@ void aeration_surrender_go_on(enum surrender_stop why);
 void aeration_surrender_end(void);
 bool aeration_surrender_kick(unsigned long surplus);
 u32 aeration_surrender_pause_ms(void);
-int aeration_surrender_flush(bool again);
+int aeration_surrender_flush(bool again, bool (*cancelled)(void));
 int aeration_surrender_scrub(struct aerator_dev_info *dev, bool scrub);
 
 /* reclaim.c */

@@ -94,11 +94,10 @@ void aeration_need_init(void)
 
 /**
  * aeration_need_sampled - a sample was taken
- * @surplus: not used
  *
  * Context: any but hard interrupts, under watch.lock.
  */
-void aeration_need_sampled(unsigned long surplus)
+void aeration_need_sampled(void)
 {
 	unsigned long out = aeration_blocks_out_pages();
 

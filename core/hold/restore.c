@@ -319,17 +319,19 @@ unsigned long aeration_restore_excess(unsigned long blocks)
 /**
  * aeration_restore_all - get everything back
  * @tries: how often to begin anew if the hypervisor comes up short
+ * @cancelled: optional: is it not wanted any more?
  *
  * What others are having restored is waited for.
  *
  * Context: process context; sleeps.
  * Return: true if nothing is held any more.
  */
-bool aeration_restore_all(unsigned int tries)
+bool aeration_restore_all(unsigned int tries, bool (*cancelled)(void))
 {
 	bool failed;
 
-	while (aeration_blocks_held_pages() && READ_ONCE(restore.dev)) {
+	while (aeration_blocks_held_pages() && READ_ONCE(restore.dev) &&
+	       !(cancelled && cancelled())) {
 		failed = false;
 		if (one_step(aeration_need_step(STEP_ALL_NS), NUMA_NO_NODE,
 			     NULL, &failed) && !failed)

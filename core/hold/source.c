@@ -127,7 +127,8 @@ static int let_go(unsigned long surplus)
 	return aeration_surrender_kick(surplus) ? GIVING_MS : WATCH_IDLE;
 }
 
-static int hold_tick(unsigned long surplus)
+/* Return: when to look again, though memory does not move. */
+static int bring_or_give(unsigned long surplus)
 {
 	int next = bring_back();
 
@@ -138,6 +139,17 @@ static int hold_tick(unsigned long surplus)
 		hold.fail(hold.dev, "too many blocks came back in a state that is not known");
 	}
 	return next == WATCH_IDLE ? let_go(surplus) : next;
+}
+
+/* While memory moves the floor has to follow. */
+static int hold_tick(const struct watch_sample *sample)
+{
+	int next = bring_or_give(sample->surplus);
+
+	if (sample->settled)
+		return next;
+	return next == WATCH_IDLE ? sample->period_ms :
+				    min(next, sample->period_ms);
 }
 
 /* The deferrable timers ask: what memory does in a moment may be too much by then. */
@@ -243,7 +255,7 @@ static bool hold_stop(void)
 
 	aeration_surrender_stop(SURRENDER_OFF);
 	WRITE_ONCE(hold.life, LIFE_KEEPING);
-	if (aeration_restore_all(again ? AGAIN_TRIES : STOP_TRIES)) {
+	if (aeration_restore_all(again ? AGAIN_TRIES : STOP_TRIES, NULL)) {
 		take_down();
 		return true;
 	}
@@ -256,7 +268,7 @@ static bool hold_stop(void)
 
 static void hold_end(void)
 {
-	aeration_restore_all(AGAIN_TRIES);
+	aeration_restore_all(AGAIN_TRIES, NULL);
 	take_down();
 	if (!aeration_blocks_held_pages())
 		return;
@@ -275,16 +287,18 @@ static void hold_retune(void)
  * A surplus that was there before is none any more once everything is back: it
  * would go again at once.
  */
-static int hold_restore(void)
+static int hold_restore(bool (*cancelled)(void))
 {
 	bool all;
 
 	aeration_surrender_stop(SURRENDER_RECALL);
 	restart_window();
-	all = aeration_restore_all(STOP_TRIES);
+	all = aeration_restore_all(STOP_TRIES, cancelled);
 	restart_window();
 	aeration_surrender_go_on(SURRENDER_RECALL);
-	return all ? 0 : -EAGAIN;
+	if (all)
+		return 0;
+	return cancelled() ? -EINTR : -EAGAIN;
 }
 
 const struct source aeration_hold_source = {
@@ -384,7 +398,7 @@ static int on_reboot(struct notifier_block *nb, unsigned long action,
 	if (action != SYS_RESTART || !command || strcmp(command, KEXEC_COMMAND))
 		return NOTIFY_DONE;
 	aeration_surrender_stop(SURRENDER_LEAVING);
-	aeration_restore_all(KEXEC_TRIES);
+	aeration_restore_all(KEXEC_TRIES, NULL);
 	if (unbacked_mib())
 		pr_emerg("%lu MiB have no backing: a kernel started by kexec will fail when it touches them\n",
 			 unbacked_mib());

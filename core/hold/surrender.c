@@ -336,22 +336,23 @@ static unsigned long flush_budget(void)
 /**
  * aeration_surrender_flush - surrender all surplus now, whatever the window says
  * @again: no matter: what is held has no backing until it is restored
+ * @cancelled: is it not wanted any more?
  *
  * No more than there is at the beginning: what is freed meanwhile has no part in
  * it, or a busy guest would flush for ever.
  *
  * Context: process context under the registry's mutex, while the source is
  *	giving; sleeps.
- * Return: 0, -ERESTARTSYS if a signal came first, -EAGAIN if the backend is not
+ * Return: 0, -EINTR if it was cancelled, -EAGAIN if the backend is not
  *	ready or nothing may go at present, -EIO if it did not take what was offered.
  */
-int aeration_surrender_flush(bool again)
+int aeration_surrender_flush(bool again, bool (*cancelled)(void))
 {
 	u64 errors = aeration_batch_not_taken();
 	unsigned long left = flush_budget(), went = 0, blocks = left;
 	enum result result = is_ready() ? DONE : NOT_NOW;
 
-	while (blocks && result == DONE && !signal_pending(current)) {
+	while (blocks && result == DONE && !cancelled()) {
 		result = one_batch(blocks, &went);
 		left -= min(left, went);
 		blocks = min(left, flush_budget());
@@ -361,7 +362,7 @@ int aeration_surrender_flush(bool again)
 		return -EIO;
 	if (result == NOT_NOW || result == REFUSED)
 		return -EAGAIN;
-	return signal_pending(current) ? -ERESTARTSYS : 0;
+	return blocks && cancelled() ? -EINTR : 0;
 }
 
 /**

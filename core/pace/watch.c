@@ -37,17 +37,15 @@ u64 aeration_watch_now_ms(void)
 }
 
 /**
- * aeration_watch_wake - sample now, and go on for as long as memory changes
+ * aeration_watch_wake - sample now, and have the source tick
  *
  * Context: any, under watch.lock; does nothing unless the watch is running.
  */
 void aeration_watch_wake(void)
 {
 	lockdep_assert_held(&aeration_watch.lock);
-	if (aeration_watch.mode == WATCH_STOPPED)
-		return;
-	aeration_watch.mode = WATCH_ACTIVE;
-	mod_delayed_work(aeration_urgent_wq, &aeration_watch.sampler, 0);
+	if (aeration_watch.running)
+		mod_delayed_work(aeration_urgent_wq, &aeration_watch.sampler, 0);
 }
 
 /**
@@ -61,7 +59,7 @@ void aeration_watch_kick_from_irq(void)
 }
 
 /**
- * aeration_watch_kick - sample now, unless the sampler is at work anyway
+ * aeration_watch_kick - sample now, and have the source tick
  *
  * Context: any but hard interrupts, watch.lock not held; does nothing unless the
  *	watch is running.
@@ -74,234 +72,132 @@ void aeration_watch_kick(void)
 }
 
 /**
- * aeration_watch_pause - leave the source alone for a while
- * @ms: how long it has nothing to decide from now on, ms
+ * aeration_watch_set_out - correct how much the hypervisor has, see the pacer
+ * @pages: pages
  *
- * Context: any, under watch.lock.
+ * Context: any but hard interrupts, watch.lock not held.
  */
-void aeration_watch_pause(u32 ms)
+void aeration_watch_set_out(unsigned long pages)
 {
-	lockdep_assert_held(&aeration_watch.lock);
-	aeration_watch.paused_until = max(aeration_watch.paused_until,
-					  aeration_watch_now_ms() + ms);
+	spin_lock_bh(&aeration_watch.lock);
+	aeration_pacer_set_out(&aeration_watch.pacer, pages);
+	spin_unlock_bh(&aeration_watch.lock);
 }
 
-/**
- * aeration_watch_look_at - ask the source again later, though memory has settled
- * @ms: when, ms, by aeration_watch_now_ms(); replaces what was set before
- *
- * Context: any, under watch.lock; for a lazy source, from its decide.
- */
-void aeration_watch_look_at(u64 ms)
-{
-	lockdep_assert_held(&aeration_watch.lock);
-	aeration_watch.look_at = ms;
-}
-
-static bool is_lazy(void)
-{
-	return aeration_watch.ops->wants;
-}
-
-static unsigned long watch_period(void)
+static u32 period_ms(void)
 {
 	u32 ms = aeration_pacer_period_ms(&aeration_watch.pacer);
 
 	if (aeration_watch.ops->period_max_ms)
 		ms = min(ms, aeration_watch.ops->period_max_ms);
-	return max(1UL, msecs_to_jiffies(ms));
+	return ms;
 }
 
-/* Return: false if nothing can be told now. */
-static bool take_sample(unsigned long *surplus)
+static unsigned long period(void)
 {
-	unsigned long unused;
+	return max(1UL, msecs_to_jiffies(period_ms()));
+}
+
+static void take_sample(u64 now, unsigned long unused)
+{
+	struct pacer *pacer = &aeration_watch.pacer;
 
 	lockdep_assert_held(&aeration_watch.lock);
 	atomic64_inc(&aeration_stats.samples);
-	aeration_watch.sampled_at = aeration_watch_now_ms();
+	aeration_watch.sampled_at = now;
+	aeration_pacer_sample(pacer, now, unused);
+	if (aeration_watch.ops->sampled)
+		aeration_watch.ops->sampled();
+	trace_aeration_sample(unused, aeration_pacer_surplus(pacer),
+			      pacer->real.out, aeration_pacer_window_ms(pacer));
+}
+
+/*
+ * In how many ms a sample is of use though nothing moves. What has just moved may
+ * have moved on since, and then the CPU went idle: the next sample shows it. A timer
+ * may come a jiffy early, because the present one has begun.
+ */
+static int next_ms(u64 now)
+{
+	struct pacer *pacer = &aeration_watch.pacer;
+	u64 next = aeration_pacer_next_ms(pacer);
+
+	if (now - pacer->level_since < period_ms())
+		return period_ms();
+	next = next > now ? next - now + jiffies_to_msecs(1) : 0;
+	return clamp_t(u64, next, period_ms(), INT_MAX);
+}
+
+/* Return: false if nothing can be told now. */
+static bool sample(struct watch_sample *out)
+{
+	u64 now = aeration_watch_now_ms();
+	unsigned long unused;
+
+	lockdep_assert_held(&aeration_watch.lock);
+	out->period_ms = period_ms();
 	if (!aeration_watch.ops->read(&unused))
 		return false;
-	aeration_pacer_sample(&aeration_watch.pacer, aeration_watch.sampled_at,
-			      unused);
-	*surplus = aeration_pacer_surplus(&aeration_watch.pacer);
-	if (aeration_watch.ops->sampled)
-		aeration_watch.ops->sampled(*surplus);
-	trace_aeration_sample(unused, *surplus, aeration_watch.pacer.real.out,
-			      aeration_pacer_window_ms(&aeration_watch.pacer));
+	take_sample(now, unused);
+	out->surplus = aeration_pacer_surplus(&aeration_watch.pacer);
+	out->settled = aeration_pacer_settled(&aeration_watch.pacer, now);
+	out->next_ms = next_ms(now);
 	return true;
 }
 
-static bool is_settled(void)
+/* One sample in a period is enough, of however many CPUs. */
+static bool is_moving(u64 now, unsigned long *unused)
 {
-	return aeration_pacer_settled(&aeration_watch.pacer,
-				      aeration_watch_now_ms());
-}
-
-/* From now until a time, in jiffies: one more, because this one has begun. */
-static unsigned long jiffies_until(u64 ms)
-{
-	u64 now = aeration_watch_now_ms();
-
-	return ms > now ? msecs_to_jiffies(ms - now) + 1 : 0;
+	return now - aeration_watch.sampled_at >= period_ms() / 2 &&
+	       aeration_watch.ops->read(unused) &&
+	       aeration_pacer_moved(&aeration_watch.pacer, *unused);
 }
 
 /*
- * When a lazy source with nothing to decide needs a sample, busy CPUs or not, from
- * now in jiffies. What has just moved may have moved on since, and then the CPU
- * went idle: the next sample shows it.
+ * Of all CPUs whose timer comes just now one has to look. What moved is sampled at
+ * once: it may be over by the time of the tick.
  */
-static unsigned long lazy_delay(void)
-{
-	u64 next = aeration_pacer_next_ms(&aeration_watch.pacer);
-
-	if (aeration_watch.pacer.level_since >= aeration_watch.sampled_at)
-		return watch_period();
-	if (aeration_watch.look_at)
-		next = is_settled() ? aeration_watch.look_at :
-				      min(next, aeration_watch.look_at);
-	return jiffies_until(next);
-}
-
-/*
- * Sample for a lazy source. The sampler comes at once for what the source wants,
- * and is brought forward if it would come too late for what the sample showed;
- * not in a pause, and once memory has settled it is about to end.
- */
-static void sample_from_timer(void)
-{
-	struct timer_list *sampler = &aeration_watch.sampler.timer;
-	unsigned long surplus, next;
-
-	/* One sample in a period is enough, of however many CPUs. */
-	if (aeration_watch_now_ms() - aeration_watch.sampled_at <
-	    aeration_pacer_period_ms(&aeration_watch.pacer) / 2)
-		return;
-	if (!take_sample(&surplus))
-		return;
-	if (aeration_watch.ops->wants(surplus)) {
-		aeration_watch_wake();
-		return;
-	}
-	if (aeration_pacer_settled(&aeration_watch.pacer,
-				   aeration_watch.sampled_at))
-		return;
-	next = jiffies + max(lazy_delay(),
-			     jiffies_until(aeration_watch.paused_until));
-	if (timer_pending(sampler) && time_before(next, sampler->expires))
-		mod_delayed_work(aeration_urgent_wq, &aeration_watch.sampler,
-				 next - jiffies);
-}
-
-static bool has_moved(void)
-{
-	unsigned long unused;
-
-	if (aeration_watch.ops->glance &&
-	    !aeration_pacer_moved(&aeration_watch.pacer,
-				  aeration_watch.ops->glance()))
-		return false;
-	return aeration_watch.ops->read(&unused) &&
-	       aeration_pacer_moved(&aeration_watch.pacer, unused);
-}
-
-static void look_from_timer(void)
-{
-	if (has_moved() ||
-	    (aeration_watch.ops->urgent && aeration_watch.ops->urgent()))
-		aeration_watch_wake();
-}
-
-/* Of all CPUs whose timer comes just now one has to look. */
 static void watch_looks(void)
 {
+	u64 now = aeration_watch_now_ms();
+	unsigned long unused;
+
 	if (!spin_trylock(&aeration_watch.lock))
 		return;
-	if (aeration_watch.mode == WATCH_ACTIVE && is_lazy())
-		sample_from_timer();
-	else if (aeration_watch.mode != WATCH_STOPPED)
-		look_from_timer();
+	if (aeration_watch.running && is_moving(now, &unused)) {
+		take_sample(now, unused);
+		aeration_watch_wake();
+	} else if (aeration_watch.running && aeration_watch.ops->urgent &&
+		   aeration_watch.ops->urgent()) {
+		aeration_watch_wake();
+	}
 	spin_unlock(&aeration_watch.lock);
 }
 
-/*
- * How long until the next tick, in jiffies, if @next is what the last one said. An
- * eager source gets one in each period while memory changes; for a lazy one the
- * watch timers sample, as far as there is anything to see.
- */
-static unsigned long tick_delay(bool settled, int next)
-{
-	unsigned long period = watch_period();
-
-	lockdep_assert_held(&aeration_watch.lock);
-	if (is_lazy())
-		return max(period, next == WATCH_IDLE ?
-			   lazy_delay() :
-			   jiffies_until(aeration_watch.paused_until));
-	if (next == WATCH_IDLE)
-		return period;
-	return settled ? msecs_to_jiffies(next) :
-			 min(msecs_to_jiffies(next), period);
-}
-
-/*
- * Go on sampling. Somebody who woke the watch meanwhile wants a sample at once:
- * this does not change what is queued.
- */
-static void go_on(bool settled, int next)
-{
-	lockdep_assert_held(&aeration_watch.lock);
-	if (aeration_watch.mode == WATCH_ACTIVE)
-		queue_delayed_work(aeration_urgent_wq, &aeration_watch.sampler,
-				   tick_delay(settled, next));
-}
-
-/* Leave it to the watch timers, unless one has seen something just now. */
-static void go_quiet(void)
-{
-	lockdep_assert_held(&aeration_watch.lock);
-	if (!is_settled() || aeration_watch.look_at ||
-	    delayed_work_pending(&aeration_watch.sampler)) {
-		go_on(false, WATCH_IDLE);
-	} else if (aeration_watch.mode == WATCH_ACTIVE) {
-		aeration_watch.mode = WATCH_QUIET;
-		if (aeration_watch.ops->quiet)
-			aeration_watch.ops->quiet();
-	}
-}
-
-/*
- * Sampling ends only once free memory has settled and a tick came, after it had,
- * that leaves nothing to do: an idle guest gives no other occasion for one.
- */
+/* Somebody who woke the watch meanwhile wants a tick at once: that stays queued. */
 static void sampler_fn(struct work_struct *work)
 {
-	unsigned long surplus;
-	bool settled, told;
-	int next = 0;
+	struct watch_sample now;
+	bool told;
+	int next;
 
 	spin_lock_bh(&aeration_watch.lock);
-	/* From an interrupt the sampler comes as it is. */
-	if (aeration_watch.mode == WATCH_QUIET)
-		aeration_watch.mode = WATCH_ACTIVE;
-	aeration_timers_set_period(watch_period());
-	told = take_sample(&surplus);
-	settled = is_settled();
-	if (aeration_watch_now_ms() >= aeration_watch.look_at)
-		aeration_watch.look_at = 0;
+	aeration_timers_set_period(period());
+	told = sample(&now);
 	spin_unlock_bh(&aeration_watch.lock);
-	if (told)
-		next = aeration_watch.ops->tick(surplus);
+	next = told ? aeration_watch.ops->tick(&now) : now.period_ms;
 	spin_lock_bh(&aeration_watch.lock);
-	if (settled && next == WATCH_IDLE)
-		go_quiet();
-	else
-		go_on(settled, next);
+	if (aeration_watch.running && next != WATCH_IDLE)
+		queue_delayed_work(aeration_urgent_wq, &aeration_watch.sampler,
+				   msecs_to_jiffies(next));
 	spin_unlock_bh(&aeration_watch.lock);
 }
 
+/* What the hypervisor has it still has. */
 static void begin_window(unsigned long reserve, unsigned int order)
 {
+	unsigned long out = aeration_watch.pacer.real.out;
+
 	lockdep_assert_held(&aeration_watch.lock);
 	aeration_pacer_init(&aeration_watch.pacer, aeration_watch_now_ms(),
 			    aeration_param_window_ms(),
@@ -309,6 +205,7 @@ static void begin_window(unsigned long reserve, unsigned int order)
 			    clamp((unsigned long)STEP_BLOCKS << order,
 				  STEP_MIN_PAGES,
 				  STEP_MAX_PAGES));
+	aeration_pacer_set_out(&aeration_watch.pacer, out);
 }
 
 /**
@@ -345,18 +242,17 @@ void aeration_watch_exit(void)
 void aeration_watch_start(const struct watch_ops *ops, unsigned long reserve,
 			  unsigned int order)
 {
-	unsigned long period;
+	unsigned long every;
 
 	spin_lock_bh(&aeration_watch.lock);
 	aeration_watch.ops = ops;
 	aeration_watch.sampled_at = 0;
-	aeration_watch.paused_until = 0;
-	aeration_watch.look_at = 0;
+	aeration_watch.pacer.real.out = 0;
 	begin_window(reserve, order);
-	aeration_watch.mode = WATCH_ACTIVE;
-	period = watch_period();
+	aeration_watch.running = true;
+	every = period();
 	spin_unlock_bh(&aeration_watch.lock);
-	aeration_timers_start(period);
+	aeration_timers_start(every);
 	aeration_watch_kick();
 }
 
@@ -407,7 +303,7 @@ u32 aeration_watch_window_ms(void)
 	u32 window_ms = 0;
 
 	spin_lock_bh(&aeration_watch.lock);
-	if (aeration_watch.mode != WATCH_STOPPED)
+	if (aeration_watch.running)
 		window_ms = aeration_pacer_window_ms(&aeration_watch.pacer);
 	spin_unlock_bh(&aeration_watch.lock);
 	return window_ms;
@@ -432,14 +328,14 @@ u64 aeration_watch_regretted(void)
 /**
  * aeration_watch_stop - stop watching; nothing is armed any more
  *
- * On return neither decide nor any other call of the source is under way.
+ * On return neither tick nor any other call of the source is under way.
  *
  * Context: process context; may sleep.
  */
 void aeration_watch_stop(void)
 {
 	spin_lock_bh(&aeration_watch.lock);
-	aeration_watch.mode = WATCH_STOPPED;
+	aeration_watch.running = false;
 	spin_unlock_bh(&aeration_watch.lock);
 
 	cancel_delayed_work_sync(&aeration_watch.sampler);

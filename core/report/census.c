@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Count how much free memory is reported already, and how much could be.
+ * Count how much free memory there is in blocks that the mm reports, and how much of
+ * it is reported already.
  *
- * The mm flags a free block that was reported. The flags are read without
- * zone->lock: what is counted changes under our eyes either way, a budget made
- * from it is an estimate, and a large guest must not have its allocator held up
+ * The former is what the allocator counts itself. The latter shows in a flag of each
+ * free block. The flags are read without zone->lock, some memory at a time, from where
+ * the last part ended: what is counted changes under our eyes either way, a budget
+ * made from it is an estimate, and a large guest must not have its allocator held up
  * by a count. Every value read is checked before it is used as a distance. As in
  * every walk of this kind a page may lose its memory map between the lookup and
  * the look, if memory is unplugged just then and the walk is preempted for as
@@ -15,10 +17,45 @@
 #include <linux/page-flags.h>
 #include <linux/sched.h>
 #include <linux/vmstat.h>
+#include <aeration/compat.h>
 #include "report.h"
 
-/* Blocks looked at between two chances for others to run. */
-#define CENSUS_STRIDE	1024
+/* Blocks looked at in one step, and between two chances for others to run. */
+#define STEP_BLOCKS	16384
+#define STRIDE		1024
+
+/**
+ * struct census - a count, part by part
+ * @order: smallest order that is counted
+ * @nid: the node where it goes on, MAX_NUMNODES: at the first one, anew
+ * @z: its zone
+ * @pfn: the page there; 0: the first one
+ * @began: when it began, ms
+ * @parts: how many it has had so far
+ * @counted: pages in reported blocks so far
+ * @told: pages reported since the count began; some of them may be counted, too
+ * @largest: largest order that could be reported so far
+ * @reported: what the last complete count made of it, pages
+ * @last_largest: likewise
+ */
+struct census {
+	unsigned int order;
+	int nid;
+	int z;
+	unsigned long pfn;
+	u64 began;
+	unsigned int parts;
+	unsigned long counted;
+	atomic_long_t told;
+	unsigned int largest;
+	unsigned long reported;
+	unsigned int last_largest;
+};
+
+static struct census census = {
+	.nid = MAX_NUMNODES,
+	.last_largest = MAX_PAGE_ORDER,
+};
 
 /*
  * The mm leaves a zone alone that could not spare a batch, see
@@ -45,28 +82,30 @@ static int free_block_order(struct page *page, struct zone *zone,
 	return order >= smallest && order <= MAX_PAGE_ORDER ? (int)order : -1;
 }
 
-static void add_reportable(struct census *out, unsigned int order)
+static void look_at(unsigned int order, bool reported, bool reportable)
 {
-	out->reportable += 1UL << order;
-	out->largest = max(out->largest, order);
+	if (reported)
+		census.counted += 1UL << order;
+	else if (reportable)
+		census.largest = max(census.largest, order);
 }
 
-static void count_zone(struct zone *zone, unsigned int smallest,
-		       struct census *out)
+/* Go on in a zone for so many blocks; what is left of them is written back. */
+static void count_zone(struct zone *zone, unsigned int *left)
 {
-	bool reportable = zone_is_reportable(zone, smallest);
-	unsigned long step = 1UL << smallest;
-	unsigned long pfn = ALIGN(zone->zone_start_pfn, step);
+	bool reportable = zone_is_reportable(zone, census.order);
+	unsigned long step = 1UL << census.order;
 	unsigned long end = zone_end_pfn(zone);
 	unsigned long online_end = 0;
-	unsigned int looked = 0;
+	unsigned long pfn;
 
-	while (pfn < end) {
+	pfn = ALIGN(max(census.pfn, zone->zone_start_pfn), step);
+	while (pfn < end && *left) {
 		struct page *page;
 		int order;
 
 		/* Memory may go away while others run. */
-		if (!(++looked % CENSUS_STRIDE)) {
+		if (!(--*left % STRIDE)) {
 			cond_resched();
 			online_end = 0;
 		}
@@ -79,40 +118,169 @@ static void count_zone(struct zone *zone, unsigned int smallest,
 			}
 		}
 		page = pfn_to_page(pfn);
-		order = free_block_order(page, zone, smallest);
-		if (order < 0) {
-			pfn += step;
-			continue;
-		}
-		if (PageReported(page))
-			out->reported += 1UL << order;
-		else if (reportable)
-			add_reportable(out, order);
-		pfn += 1UL << order;
+		order = free_block_order(page, zone, census.order);
+		if (order >= 0)
+			look_at(order, PageReported(page), reportable);
+		pfn += order < 0 ? step : 1UL << order;
 	}
+	census.pfn = pfn;
+}
+
+static void begin(unsigned int order)
+{
+	census.order = order;
+	census.nid = first_online_node;
+	census.z = 0;
+	census.pfn = 0;
+	census.began = aeration_watch_now_ms();
+	census.parts = 0;
+	census.counted = 0;
+	census.largest = order;
+	atomic_long_set(&census.told, 0);
+}
+
+/* The next zone, or the next node's first one. Return: false if there is none. */
+static bool go_to_next_zone(void)
+{
+	census.pfn = 0;
+	if (++census.z == MAX_NR_ZONES) {
+		census.z = 0;
+		census.nid = next_online_node(census.nid);
+	}
+	return census.nid < MAX_NUMNODES;
 }
 
 /**
- * aeration_census_take - count free blocks by whether they are reported
- * @order: smallest order that the mm reports
- * @out: what was counted, in blocks of that order or more
+ * aeration_census_restart - the next part is the first one
  *
- * Costs one look for each block of the smallest order in the guest.
- *
- * Context: process context, no lock held; may sleep.
+ * Context: as aeration_census_step().
  */
-void aeration_census_take(unsigned int order, struct census *out)
+void aeration_census_restart(void)
 {
+	census.nid = MAX_NUMNODES;
+}
+
+/**
+ * aeration_census_step - count a part of memory
+ * @order: smallest order that the mm reports; another one than the last begins anew
+ *
+ * Costs a look for each block of that order in the part, STEP_BLOCKS at most. If blocks
+ * were reported between two parts, nobody knows where: then it begins anew.
+ *
+ * Context: process context, one caller at a time, no spinlock held; may sleep.
+ * Return: true if that was the last part: the figures are new.
+ */
+bool aeration_census_step(unsigned int order)
+{
+	unsigned int left = STEP_BLOCKS;
+
+	if (census.nid >= MAX_NUMNODES || order != census.order)
+		begin(order);
+	census.parts++;
+	do {
+		struct zone *zone;
+
+		/* A node may have gone between two parts. */
+		if (!node_online(census.nid))
+			continue;
+		zone = &NODE_DATA(census.nid)->node_zones[census.z];
+		if (!populated_zone(zone))
+			continue;
+		count_zone(zone, &left);
+		if (census.pfn < zone_end_pfn(zone))
+			return false;
+	} while (go_to_next_zone());
+	if (census.parts > 1 && atomic_long_read(&census.told))
+		return false;
+	census.reported = census.counted + atomic_long_read(&census.told);
+	census.last_largest = census.largest;
+	return true;
+}
+
+/**
+ * aeration_census_began - when the last complete count began
+ *
+ * Context: as aeration_census_step(), after it returned true.
+ * Return: ms, by aeration_watch_now_ms().
+ */
+u64 aeration_census_began(void)
+{
+	return census.began;
+}
+
+/**
+ * aeration_census_told - blocks were reported while a count may be under way
+ * @pages: how many pages
+ *
+ * Context: any.
+ */
+void aeration_census_told(unsigned long pages)
+{
+	atomic_long_add(pages, &census.told);
+}
+
+/**
+ * aeration_census_reported - what the last complete count made of it
+ *
+ * Context: as aeration_census_step().
+ * Return: free pages in blocks that are reported.
+ */
+unsigned long aeration_census_reported(void)
+{
+	return census.reported;
+}
+
+/**
+ * aeration_census_largest - likewise, of what is not reported
+ *
+ * Context: as aeration_census_step().
+ * Return: the largest order of a block that could be.
+ */
+unsigned int aeration_census_largest(void)
+{
+	return census.last_largest;
+}
+
+/* What is being isolated is on a list of its own, and not on offer. */
+static unsigned long count_free(struct zone *zone, unsigned int order)
+{
+	unsigned long pages = 0, isolated = 0;
+
+#ifdef CONFIG_MEMORY_ISOLATION
+	isolated = READ_ONCE(zone->nr_isolate_pageblock) << pageblock_order;
+#endif
+	for (; order <= MAX_PAGE_ORDER; order++)
+		pages += READ_ONCE(zone->free_area[order].nr_free) << order;
+	return pages > isolated ? pages - isolated : 0;
+}
+
+/**
+ * aeration_census_free - how much is free in blocks that the mm reports or has reported
+ * @order: its smallest order
+ * @offered: set to what is where the mm reports: it leaves a zone alone that could not
+ *	spare a batch; pages
+ *
+ * Needs no count.
+ *
+ * Context: any.
+ * Return: pages.
+ */
+unsigned long aeration_census_free(unsigned int order, unsigned long *offered)
+{
+	unsigned long pages = 0, here;
 	int nid, z;
 
-	out->reported = 0;
-	out->reportable = 0;
-	out->largest = order;
-	for_each_online_node(nid) {
-		pg_data_t *node = NODE_DATA(nid);
+	*offered = 0;
+	for_each_online_node(nid)
+		for (z = 0; z < MAX_NR_ZONES; z++) {
+			struct zone *zone = &NODE_DATA(nid)->node_zones[z];
 
-		for (z = 0; z < MAX_NR_ZONES; z++)
-			if (populated_zone(&node->node_zones[z]))
-				count_zone(&node->node_zones[z], order, out);
-	}
+			if (!populated_zone(zone))
+				continue;
+			here = count_free(zone, order);
+			pages += here;
+			if (zone_is_reportable(zone, order))
+				*offered += here;
+		}
+	return pages;
 }

@@ -2,66 +2,64 @@
 /*
  * Report all surplus now: before a snapshot or a migration, say.
  */
+#include <linux/minmax.h>
 #include <linux/mm.h>
-#include <linux/sched/signal.h>
+#include <linux/mutex.h>
+#include "../batch.h"
 #include "report.h"
 
 /* A flush gives up after this many passes in a row without progress. */
 #define FLUSH_IDLE_PASSES	3
 
-/* Nobody but a flush starts a pass from now on, and none is under way. */
-static void stop_passes(void)
-{
-	spin_lock_bh(&aeration_watch.lock);
-	aeration_reporter.budget = 0;
-	aeration_reporter.flushing = true;
-	spin_unlock_bh(&aeration_watch.lock);
-	flush_work(&aeration_reporter.pass_work);
-}
+static DEFINE_MUTEX(flush_lock);	/* protects is_open, and one at a time */
+static bool is_open;
 
 static u64 pages_reported(void)
 {
 	return atomic64_read(&aeration_stats.bytes) >> PAGE_SHIFT;
 }
 
-/* What may be reported, whatever the window says. Return: pages. */
-static unsigned long flush_budget(void)
+/**
+ * aeration_flush_open - reporting has started, or is about to stop
+ * @open: which
+ *
+ * Context: process context; sleeps until nothing of what is here is under way.
+ */
+void aeration_flush_open(bool open)
 {
-	struct census census;
-	unsigned long free, budget;
-
-	aeration_grant_take_census(&census);
-	spin_lock_bh(&aeration_watch.lock);
-	if (aeration_grant_read_free(&free))
-		aeration_pacer_sample(&aeration_watch.pacer,
-				      aeration_watch_now_ms(), free);
-	budget = aeration_pacer_surplus_now(&aeration_watch.pacer);
-	budget = aeration_pacer_budget(budget, census.reported,
-				       census.reportable);
-	aeration_reporter.budget = budget;
-	aeration_reporter.flushing = true;
-	spin_unlock_bh(&aeration_watch.lock);
-	return budget;
+	mutex_lock(&flush_lock);
+	is_open = open;
+	mutex_unlock(&flush_lock);
 }
 
-/* One round of a flush. Return: pages reported. */
-static u64 flush_pass(void)
+/* Report until nothing is left, or as much as could be at the beginning. */
+static int report_all(bool (*cancelled)(void))
 {
-	u64 before = pages_reported();
-	unsigned long budget;
+	u64 errors = aeration_batch_not_taken(), before = pages_reported(), done;
+	unsigned long left = aeration_grant_all(), budget = left;
+	unsigned int idle = 0;
 
-	flush_work(&aeration_reporter.pass_work);
-	budget = flush_budget();
-	if (budget) {
-		aeration_grant_start_pass();
-		flush_work(&aeration_reporter.pass_work);
+	while (budget) {
+		aeration_pass_wait();
+		done = pages_reported() - before;
+		before += done;
+		left -= min(left, done);
+		idle = done ? 0 : idle + 1;
+		if (aeration_batch_not_taken() != errors)
+			return -EIO;
+		if (!left || idle == FLUSH_IDLE_PASSES)
+			break;
+		if (cancelled())
+			return -EINTR;
+		budget = aeration_grant_all();
 	}
-	return pages_reported() - before;
+	return 0;
 }
 
 /**
  * aeration_report_flush - report all surplus now, whatever the window says
  * @again: what was reported before, too
+ * @cancelled: does whoever asked not want it any more?
  *
  * Returns when nothing is left that could be reported, or when as much was
  * reported as could be at the beginning: what is freed meanwhile has no part in
@@ -69,35 +67,42 @@ static u64 flush_pass(void)
  *
  * Context: process context under the registry's mutex, while
  *	reporting is started; sleeps.
- * Return: 0, -ERESTARTSYS if a signal came first, -EIO if the hypervisor did
+ * Return: 0, -EINTR if it was cancelled, -EIO if the hypervisor did
  *	not take what was offered, -EOPNOTSUPP if passes cannot be started on this kernel.
  */
-int aeration_report_flush(bool again)
+int aeration_report_flush(bool again, bool (*cancelled)(void))
 {
-	u64 errors = aeration_batch_not_taken(), left;
-	unsigned int idle = 0;
-	int err = 0;
+	int err;
 
-	if (aeration_reporter.mm_pace)
+	if (!aeration_pass_is_ours())
 		return -EOPNOTSUPP;
-	stop_passes();
+	mutex_lock(&flush_lock);
+	aeration_grant_suspend(true);
 	if (again)
-		aeration_refresh();
-	left = flush_budget();
-	while (left && idle < FLUSH_IDLE_PASSES && !err) {
-		u64 pages = flush_pass();
-
-		idle = pages ? 0 : idle + 1;
-		left -= min(left, pages);
-		if (aeration_batch_not_taken() != errors)
-			err = -EIO;
-		else if (signal_pending(current))
-			err = -ERESTARTSYS;
-	}
-	spin_lock_bh(&aeration_watch.lock);
-	aeration_reporter.flushing = false;
-	aeration_reporter.budget = 0;
-	aeration_watch_wake();	/* what a flush saw, no watch timer has */
-	spin_unlock_bh(&aeration_watch.lock);
+		aeration_known_forget();
+	err = report_all(cancelled);
+	aeration_grant_suspend(false);
+	mutex_unlock(&flush_lock);
 	return err;
+}
+
+/**
+ * aeration_report_refresh - report once more what was reported, when it is its time
+ *
+ * Context: process context; sleeps.
+ * Return: false if reporting is not started, or at the mm's own pace.
+ */
+bool aeration_report_refresh(void)
+{
+	bool open;
+
+	mutex_lock(&flush_lock);
+	open = is_open && aeration_pass_is_ours();
+	if (open) {
+		aeration_grant_suspend(true);
+		aeration_known_forget();
+		aeration_grant_suspend(false);
+	}
+	mutex_unlock(&flush_lock);
+	return open;
 }

@@ -1,322 +1,373 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Grant what is surplus to the mm's passes.
+ * Grant what is surplus to the mm's passes; see report.h.
+ *
+ * Before memory has settled half of what is surplus may be reported: what is known of
+ * it is an estimate. Then there is time to count.
  */
-#include <linux/ktime.h>
+#include <linux/limits.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
-#include <linux/vmstat.h>
+#include <linux/sched.h>
+#include <linux/spinlock.h>
+#include "../pace/backoff.h"
 #include "report.h"
 
-/*
- * A census may take one part in this many of a CPU's time, but is never put off
- * for longer than this, ms.
- */
-#define CENSUS_SHARE		50
-#define CENSUS_PAUSE_MAX_MS	1000
-
-/* Less than this, pages, is not worth a census before free memory has settled. */
+/* Less than this, pages, is not worth a pass before free memory has settled. */
 #define WORTH		((16UL << 20) >> PAGE_SHIFT)
 
 /*
- * After a census that left nothing to grant, the next is of use when WORTH more is
- * surplus, or after so long, ms: what is reported is only estimated meanwhile.
+ * A grant of which the mm used nothing is followed by another after so long, ms, or
+ * once memory has settled; then by so many at most.
  */
-#define IDLE_MS		1000
-
-/* Grants in a row that the mm may leave unused once memory has settled. */
+#define UNUSED_MS	1000
 #define UNUSED_GRANTS	3
 
 /*
- * The watch looks for what the mm asks for immediately, because memory may have been
+ * How long to leave a hypervisor alone that refused a batch, ms: at first, and
+ * at most, after refusing again and again.
+ */
+#define REFUSED_MIN_MS	1000
+#define REFUSED_MAX_MS	16000
+
+/*
+ * What the mm asks for is looked for immediately, because memory may have been
  * used and freed unseen, and once more when what was freed has been free for a window.
  */
 #define LOOKS_ASKED	2
 
-static bool pass_is_running(void)
-{
-	return work_busy(&aeration_reporter.pass_work) & WORK_BUSY_RUNNING;
-}
-
-/* Does a pass run, or is one waiting for a worker? */
-static bool pass_is_under_way(void)
-{
-	return work_busy(&aeration_reporter.pass_work);
-}
-
-/* What is free, blocks that a pass holds and has not shown us not included. */
-static unsigned long glance_at_free(void)
-{
-	return global_zone_page_state(NR_FREE_PAGES) +
-	       atomic_long_read(&aeration_reporter.isolated);
-}
-
 /**
- * aeration_grant_read_free - read how many pages are free
- * @free: set to the number, pages isolated for us included: they come back
- *	unless the guest takes them
- *
- * Context: any.
- * Return: false if that cannot be told, because the mm is in a pass and holds
- *	blocks that it has not shown us, or has not put back yet.
+ * struct grant - what a decision goes by besides the pacer
+ * @lock: protects what follows
+ * @pause: after a refusal
+ * @unused: grants in a row, since memory settled, of which the mm used nothing
+ * @unused_until: before this time, ms, no more is granted while memory moves
+ * @asked: so many looks are due because the mm would have run a pass
+ * @asks: how often it has asked
+ * @asked_at: when it did last, ms
+ * @look_at: the next look is not before this time, ms
+ * @suspended: nothing is granted, but what a flush grants
  */
-bool aeration_grant_read_free(unsigned long *free)
-{
-	long isolated = atomic_long_read(&aeration_reporter.isolated);
-	bool in_pass = pass_is_running();
-
-	*free = global_zone_page_state(NR_FREE_PAGES) + isolated;
-	if (isolated)
-		return atomic_long_read(&aeration_reporter.isolated) == isolated;
-	return !in_pass && !pass_is_running();
-}
-
-/**
- * aeration_grant_asked_fn - what the mm's work item runs: leave it to the watch
- * @work: the mm's work item
- *
- * Queued by the mm some time (2 s, unless somebody changed that) after a large block
- * was freed, or after a pass that left something. A pass with nothing granted would
- * isolate blocks to have them refused, and the mm puts those back behind what is
- * reported: the guest would then take reported memory first. So the watch is told that
- * something was freed, which it may have missed; the mm asks again when more is.
- *
- * Context: process context.
- */
-void aeration_grant_asked_fn(struct work_struct *work)
-{
-	aeration_hook_rest(&aeration_reporter.prdev);
-	spin_lock_bh(&aeration_watch.lock);
-	aeration_reporter.asked = LOOKS_ASKED;
-	/* A sampler that is not queued may be in its last decision. */
-	if (!delayed_work_pending(&aeration_watch.sampler))
-		aeration_watch_wake();
-	spin_unlock_bh(&aeration_watch.lock);
-}
-
-static bool is_granted(void)
-{
-	bool granted;
-
-	spin_lock_bh(&aeration_watch.lock);
-	granted = aeration_reporter.budget;
-	spin_unlock_bh(&aeration_watch.lock);
-	return granted;
-}
-
-/*
- * The next pass finds as much as the last batch, if there is as much. What is
- * isolated to be refused costs as much as what is reported; a smaller rest is for the
- * next grant, which knows what there is.
- */
-static void next_pass(void)
-{
-	spin_lock_bh(&aeration_watch.lock);
-	if (aeration_reporter.last_batch &&
-	    aeration_pacer_fits(aeration_reporter.budget,
-				aeration_reporter.last_batch) &&
-	    aeration_watch.mode != WATCH_STOPPED && !aeration_reporter.flushing)
-		aeration_grant_start_pass();
-	spin_unlock_bh(&aeration_watch.lock);
-}
-
-/**
- * aeration_grant_pass_fn - run a pass of the mm's, if anything is granted by now
- * @work: our own work item
- *
- * Context: process context; sleeps.
- */
-void aeration_grant_pass_fn(struct work_struct *work)
-{
-	if (!is_granted())
-		return;
-	aeration_reporter.last_batch = 0;
-	aeration_reporter.pass(&aeration_reporter.prdev.work.work);
-	next_pass();
-}
-
-/**
- * aeration_grant_start_pass - start a pass now, or after the present one
- *
- * Context: any, while reporting is registered with the mm and the watch is running.
- */
-void aeration_grant_start_pass(void)
-{
-	if (!aeration_reporter.mm_pace)
-		queue_work(aeration_wq, &aeration_reporter.pass_work);
-}
+static struct grant {
+	spinlock_t lock;	/* see above */
+	struct backoff pause;
+	unsigned int unused;
+	u64 unused_until;
+	unsigned int asked;
+	unsigned int asks;
+	u64 asked_at;
+	u64 look_at;
+	bool suspended;
+} state = {
+	.lock = __SPIN_LOCK_UNLOCKED(state.lock),
+};
 
 static unsigned long beyond(unsigned long pages, unsigned long others)
 {
 	return pages > others ? pages - others : 0;
 }
 
-/* Largest batch the mm can offer out of what was counted. */
-static unsigned long largest_batch(const struct census *census)
+static int ms_until(u64 ms)
 {
-	return min(census->reportable,
-		   (unsigned long)PAGE_REPORTING_CAPACITY << census->largest);
+	u64 now = aeration_watch_now_ms();
+
+	return ms > now ? min_t(u64, ms - now, INT_MAX) : 0;
+}
+
+/* The hypervisor took a batch. What a flush grants is not the pacer's to regret. */
+static void on_told(unsigned long pages)
+{
+	struct pacer *pacer = &aeration_watch.pacer;
+	bool suspended;
+
+	aeration_census_told(pages);
+	spin_lock(&state.lock);
+	suspended = state.suspended;
+	state.unused = 0;
+	state.unused_until = 0;
+	aeration_backoff_well(&state.pause);
+	spin_unlock(&state.lock);
+	spin_lock_bh(&aeration_watch.lock);
+	if (suspended)
+		aeration_pacer_set_out(pacer, pacer->real.out + pages);
+	else
+		aeration_pacer_told(pacer, aeration_watch_now_ms(), pages);
+	spin_unlock_bh(&aeration_watch.lock);
+}
+
+static void on_refused(void)
+{
+	spin_lock(&state.lock);
+	aeration_backoff_failed(&state.pause, aeration_watch_now_ms());
+	state.unused = 0;
+	state.unused_until = 0;
+	spin_unlock(&state.lock);
+	/* The tick says when to go on. */
+	aeration_watch_kick();
+}
+
+/* Something was freed that the watch may have missed; the mm asks again if more is. */
+static void on_asked(void)
+{
+	spin_lock(&state.lock);
+	state.asked = LOOKS_ASKED;
+	state.asks++;
+	state.asked_at = aeration_watch_now_ms();
+	state.look_at = 0;
+	spin_unlock(&state.lock);
+	aeration_watch_kick();
+}
+
+const struct pass_listener aeration_grant_listener = {
+	.told = on_told,
+	.refused = on_refused,
+	.asked = on_asked,
+};
+
+/**
+ * aeration_grant_start - begin with nothing granted, asked for or counted
+ *
+ * Context: process context, before the watch starts.
+ */
+void aeration_grant_start(void)
+{
+	spin_lock(&state.lock);
+	aeration_backoff_init(&state.pause, REFUSED_MIN_MS, REFUSED_MAX_MS);
+	state.unused = 0;
+	state.unused_until = 0;
+	state.asked = 0;
+	state.asked_at = 0;
+	state.look_at = 0;
+	state.suspended = false;
+	spin_unlock(&state.lock);
+	aeration_known_nothing();
 }
 
 /**
- * aeration_grant_take_census - count what is reported and reportable
- * @census: set to what was counted
+ * aeration_grant_retune - what could not be reported may be, now
  *
- * Also keeps the watch from asking for another one soon, by what this one cost.
- *
- * Context: process context, watch.lock not held; may sleep.
+ * Context: process context.
  */
-void aeration_grant_take_census(struct census *census)
+void aeration_grant_retune(void)
 {
-	u64 start = ktime_get_ns(), pause;
+	spin_lock(&state.lock);
+	state.unused = 0;
+	state.unused_until = 0;
+	spin_unlock(&state.lock);
+}
 
-	aeration_reporter.order =
-		compat_reporting_order(&aeration_reporter.prdev);
-	aeration_census_take(aeration_reporter.order, census);
-	pause = div_u64((ktime_get_ns() - start) * CENSUS_SHARE, NSEC_PER_MSEC);
+/**
+ * aeration_grant_suspend - grant nothing for a while, or go on
+ * @suspend: which
+ *
+ * On return no pass is under way.
+ *
+ * Context: process context, not twice at a time; sleeps.
+ */
+void aeration_grant_suspend(bool suspend)
+{
+	spin_lock(&state.lock);
+	state.suspended |= suspend;
+	aeration_pass_limit(0);
+	spin_unlock(&state.lock);
+	aeration_pass_wait();
+	if (suspend)
+		return;
+	spin_lock(&state.lock);
+	state.suspended = false;
+	spin_unlock(&state.lock);
+	/* What was reported meanwhile, no watch timer has seen. */
+	aeration_watch_kick();
+}
+
+/**
+ * aeration_grant_all - grant all that is free beyond the reserve
+ *
+ * Context: process context, while suspended; sleeps until all memory is counted.
+ * Return: pages; not 0 if a pass has begun.
+ */
+unsigned long aeration_grant_all(void)
+{
+	struct pacer *pacer = &aeration_watch.pacer;
+	unsigned long free, budget, reported;
+
+	aeration_known_anew();
+	while (!aeration_known_count())
+		cond_resched();
 	spin_lock_bh(&aeration_watch.lock);
-	aeration_pacer_set_out(&aeration_watch.pacer, census->reported);
-	/* What a pass has isolated is in none of these numbers. */
-	aeration_pacer_set_scraps(&aeration_watch.pacer,
-				  beyond(global_zone_page_state(NR_FREE_PAGES),
-					 census->reported + census->reportable));
-	aeration_watch_pause(min_t(u64, pause, CENSUS_PAUSE_MAX_MS));
+	if (aeration_pass_read_free(&free))
+		aeration_pacer_sample(pacer, aeration_watch_now_ms(), free);
+	budget = aeration_pacer_surplus_now(pacer);
 	spin_unlock_bh(&aeration_watch.lock);
+	reported = aeration_known_reported();
+	budget = aeration_pacer_budget(budget, reported,
+				       aeration_known_reportable(reported));
+	aeration_pass_grant_any(budget);
+	return budget;
+}
+
+/*
+ * Does what a pass offers go within a budget? The mm stops a pass after a sixteenth of
+ * a list, in whole batches, and one batch more. While memory moves all of them have to
+ * go, as a pass in vain costs as much as another; once it has settled, the first.
+ */
+static bool is_enough(unsigned long budget, unsigned long pages, bool settled)
+{
+	unsigned int largest = aeration_census_largest();
+	unsigned long batch = (unsigned long)PAGE_REPORTING_CAPACITY << largest;
+	unsigned long offer = pages;
+
+	if (!settled)
+		offer = min(offer, batch * (DIV_ROUND_UP(pages, 16 * batch) + 1));
+	batch = min(batch, pages);
+	if (settled)
+		offer = batch;
+	return budget && budget >= offer - batch / 2;
 }
 
 /*
  * Of what the mm asked for, is there a block that was freed within the window? No
  * later sample would show it, if it is less than a step. Then look again when it has
- * been free for long enough.
+ * been free for long enough. What it has asked for since is for the next tick.
  */
-static void look_again(unsigned int looks, unsigned long surplus)
+static void look_again(unsigned long surplus, unsigned int asks)
 {
 	struct pacer *pacer = &aeration_watch.pacer;
-	u32 window_ms = aeration_pacer_window_ms(pacer);
-	unsigned long young = beyond(aeration_pacer_surplus_now(pacer), surplus);
-
-	lockdep_assert_held(&aeration_watch.lock);
-	if (looks < 2 ||
-	    !aeration_pacer_fits(young, 1UL << aeration_reporter.order))
-		return;
-	aeration_reporter.asked = max(aeration_reporter.asked, looks - 1);
-	aeration_watch_look_at(aeration_watch_now_ms() + window_ms +
-			       window_ms / PACER_SLOTS + 1);
-}
-
-/*
- * Grant what is surplus and not reported yet, and have a pass report it.
- * Return: true if there is something left to do.
- */
-static bool grant(unsigned long surplus)
-{
-	unsigned long budget, gap;
-	bool settled, more = false;
-	struct census census;
-	unsigned int looks;
-	u64 now;
+	unsigned long young;
+	u32 window_ms;
 
 	spin_lock_bh(&aeration_watch.lock);
-	looks = aeration_reporter.asked;
-	aeration_reporter.asked = 0;
+	window_ms = aeration_pacer_window_ms(pacer);
+	young = beyond(aeration_pacer_surplus_now(pacer), surplus);
 	spin_unlock_bh(&aeration_watch.lock);
-	aeration_grant_take_census(&census);
-	gap = beyond(surplus, census.reported);
-	budget = aeration_pacer_budget(surplus, census.reported,
-				       census.reportable);
-	if (!aeration_pacer_fits(budget, largest_batch(&census)))
-		budget = 0;
-	spin_lock_bh(&aeration_watch.lock);
-	now = aeration_watch_now_ms();
-	aeration_reporter.idle_gap = gap - budget;
-	settled = aeration_pacer_settled(&aeration_watch.pacer, now);
-	if (settled ? aeration_reporter.unused_grants >= UNUSED_GRANTS :
-	    budget < WORTH)
-		budget = 0;
-	aeration_reporter.idle_until = budget ? 0 : now + IDLE_MS;
-	if (aeration_watch.mode != WATCH_STOPPED &&
-	    !aeration_reporter.flushing) {
-		aeration_reporter.budget = budget;
-		if (budget) {
-			aeration_grant_start_pass();
-			aeration_reporter.unused_grants++;
-			more = true;
-		}
+	if (!aeration_pacer_fits(young, 1UL << aeration_pass_order()))
+		young = 0;
+	spin_lock(&state.lock);
+	if (state.asks == asks) {
+		if (state.asked)
+			state.asked = young ? state.asked - 1 : 0;
+		state.look_at = aeration_watch_now_ms() + window_ms +
+				window_ms / PACER_SLOTS + 1;
 	}
-	if (settled && !aeration_reporter.flushing)
-		look_again(looks, surplus);
-	else
-		aeration_reporter.asked = max(aeration_reporter.asked, looks);
-	spin_unlock_bh(&aeration_watch.lock);
-	return more;
+	spin_unlock(&state.lock);
 }
 
-static bool is_paused(void)
+/* Nothing is to be done now. Return: when there may be, though nothing moves. */
+static int later(const struct watch_sample *sample)
 {
-	return aeration_watch_now_ms() < aeration_watch.paused_until;
+	int next = WATCH_IDLE;
+
+	if (!sample->settled)
+		return sample->next_ms;
+	spin_lock(&state.lock);
+	state.unused = 0;
+	if (state.asked)
+		next = ms_until(state.look_at);
+	spin_unlock(&state.lock);
+	return next;
 }
 
-/*
- * How much more than what cannot be reported has to be surplus. All that moves
- * leaves some of it behind, for instance what a reported block is split into: that
- * waits until no more moves. So does what the mm asks for; the second look has its
- * time.
- */
-static bool is_worth_it(unsigned long surplus)
+/* Grant what is surplus and not reported yet. Return: false if that is too little. */
+static bool grant(unsigned long surplus, bool settled)
 {
+	unsigned long reported = aeration_known_reported(), budget;
+	unsigned long pages = aeration_known_reportable(reported);
 	u64 now = aeration_watch_now_ms();
-	unsigned long gap = beyond(surplus, aeration_watch.pacer.real.out);
-	unsigned long known = now < aeration_reporter.idle_until ?
-		aeration_reporter.idle_gap : 0;
+	bool ok;
 
-	return gap >= known + WORTH ||
-	       ((gap > known || (aeration_reporter.asked &&
-				 now >= aeration_watch.look_at)) &&
-		aeration_pacer_settled(&aeration_watch.pacer, now));
+	budget = aeration_pacer_budget(surplus, reported, pages);
+	if (!is_enough(budget, pages, settled))
+		return false;
+	spin_lock(&state.lock);
+	ok = !state.suspended && aeration_known_since(1) &&
+	     (settled ? state.unused < UNUSED_GRANTS :
+			budget >= WORTH && now >= state.unused_until);
+	if (ok) {
+		if (settled)
+			state.unused++;
+		else
+			state.unused_until = now + UNUSED_MS;
+		aeration_pass_grant(budget);
+	}
+	spin_unlock(&state.lock);
+	return ok;
 }
 
-static bool report_wants(unsigned long surplus)
+/* Has all memory been counted since it last moved, and since the mm asked? */
+static bool is_counted(void)
 {
-	return !is_paused() && is_worth_it(surplus);
-}
-
-static int report_tick(unsigned long surplus)
-{
-	bool paused, worth_it, more;
+	u64 moved, asked;
 
 	spin_lock_bh(&aeration_watch.lock);
-	paused = is_paused();
-	worth_it = is_worth_it(surplus);
+	moved = aeration_watch.pacer.level_since;
 	spin_unlock_bh(&aeration_watch.lock);
-	if (!worth_it || paused)
-		more = worth_it;
-	else
-		more = pass_is_under_way() || grant(surplus);
-	return more ? 0 : WATCH_IDLE;
+	spin_lock(&state.lock);
+	asked = state.asked_at;
+	spin_unlock(&state.lock);
+	return aeration_known_since(max(moved, asked));
 }
 
 /*
- * What the mm left of a grant does not outlive the surplus, of which a part is
- * reported already.
+ * There is something to grant, maybe. Once memory has settled there is time to count
+ * all of it first: no pass is to be in vain.
  */
-static void report_sampled(unsigned long surplus)
+static int decide(const struct watch_sample *sample, unsigned int asks)
 {
-	if (!aeration_reporter.flushing)
-		aeration_reporter.budget =
-			aeration_pacer_budget(surplus, aeration_watch.pacer.real.out,
-					      aeration_reporter.budget);
+	if (!(sample->settled && is_counted()) && !aeration_known_wait_ms())
+		aeration_known_count();
+	if (sample->settled && !is_counted())
+		return max(1, aeration_known_wait_ms());
+	if (grant(sample->surplus, sample->settled))
+		return sample->period_ms;
+	if (sample->settled)
+		look_again(sample->surplus, asks);
+	return later(sample);
 }
 
-static void report_quiet(void)
+/*
+ * Is it worth while to look closer? What moves leaves scraps behind, for instance what
+ * a reported block is split into: those wait until no more moves. So does what the mm
+ * asks for; the second look has its time.
+ */
+static bool is_worth_it(const struct watch_sample *sample, unsigned long gap)
 {
-	aeration_reporter.budget = 0;
-	aeration_reporter.unused_grants = 0;
+	bool asked;
+
+	if (!sample->settled)
+		return gap >= WORTH;
+	spin_lock(&state.lock);
+	asked = state.asked && !ms_until(state.look_at);
+	spin_unlock(&state.lock);
+	return gap || asked;
+}
+
+static int report_tick(const struct watch_sample *sample)
+{
+	unsigned long gap = beyond(sample->surplus, aeration_known_reported());
+	unsigned int asks;
+	bool suspended;
+	int paused;
+
+	spin_lock(&state.lock);
+	asks = state.asks;
+	suspended = state.suspended;
+	paused = aeration_backoff_left(&state.pause, aeration_watch_now_ms());
+	/* What the mm left of a grant does not outlive the surplus. */
+	if (!suspended)
+		aeration_pass_limit(gap);
+	spin_unlock(&state.lock);
+	if (suspended)
+		return WATCH_IDLE;
+	if (!is_worth_it(sample, gap))
+		return later(sample);
+	if (paused)
+		return paused;
+	if (aeration_pass_is_under_way())
+		return sample->period_ms;
+	return decide(sample, asks);
 }
 
 const struct watch_ops aeration_report_watch_ops = {
-	.read = aeration_grant_read_free,
-	.glance = glance_at_free,
-	.sampled = report_sampled,
+	.read = aeration_pass_read_free,
 	.tick = report_tick,
-	.wants = report_wants,
-	.quiet = report_quiet,
 };

@@ -15,7 +15,6 @@
 #include <linux/page-flags.h>
 #include <linux/sched.h>
 #include <linux/spinlock.h>
-#include <aeration/compat.h>
 #include "report.h"
 
 /* Blocks of the smallest order that are looked at with interrupts off. */
@@ -61,13 +60,12 @@ static void clear_zone(struct zone *zone, unsigned int order)
 
 /**
  * aeration_refresh - forget what was reported
+ * @order: smallest order that the mm reports
  *
- * Context: process context under the registry's mutex, while reporting is started
- *	and no pass runs or can begin; may sleep.
+ * Context: process context, while no pass runs or can begin; may sleep.
  */
-void aeration_refresh(void)
+void aeration_refresh(unsigned int order)
 {
-	unsigned int order = compat_reporting_order(&aeration_reporter.prdev);
 	int nid, z;
 
 	for_each_online_node(nid)

@@ -20,110 +20,91 @@
  * OOM notifier waits for the ack for a moment, and then has the backend abandon
  * its device.
  *
- * source.c has the mm's callback, the OOM notifier, start and stop; grant.c
- * decides; flush.c does not wait for a decision; census.c counts; refresh.c forgets;
- * hook.c takes the mm's work item.
- *
- * Locks: watch.lock protects what is marked so. Start, stop and flush are
- * serialised by the registry's mutex.
+ * From the top down: source.c starts and stops; renew.c hears that the host may have
+ * backed everything anew; flush.c does not wait for a decision; grant.c decides;
+ * known.c knows how much is reported; pass.c has the passes and what the mm calls;
+ * census.c counts; refresh.c forgets;
+ * hook.c takes the mm's work item. Each has its own state, and nobody else's.
  */
 #ifndef _AERATION_REPORT_H
 #define _AERATION_REPORT_H
 
-#include <linux/atomic.h>
-#include <linux/notifier.h>
-#include <linux/wait.h>
-#include <aeration/compat.h>
-#include "../batch.h"
-#include "../pace/backoff.h"
+#include <linux/memory_aeration.h>
+#include <linux/page_reporting.h>
+#include <linux/workqueue.h>
 #include "../pace/watch.h"
-#include "../params.h"
-#include "../queues.h"
 #include "../source.h"
 
-/**
- * struct aeration_report_source - the one report source
- * @prdev: what the mm knows of us; between start and stop
- * @dev: the backend's device; constant while @prdev is registered
- * @order: smallest order that the mm reports; the administrator may change it,
- *	it is read anew before each census
- * @saved_order: for compat_unregister(); constant like @dev
- * @pass: the mm's function that runs a pass; constant like @dev
- * @mm_pace: the mm runs its passes by itself, and no window is kept; constant like @dev
- * @pass_work: runs @pass. Queued under watch.lock while the watch is running, or
- *	by a flush; cancelled by stopping, once the watch has stopped
- * @last_batch: pages in the last batch that the present pass reported; a pass's own
- * @isolated: pages the mm has shown us and not taken back; written by a pass
- * @returned: the OOM notifier waits here for @isolated to be nothing
- * @oom: the notifier; registered from start to stop
- * @budget: pages that may still be reported; under watch.lock
- * @flushing: any batch goes as long as there is a budget; under watch.lock
- * @unused_grants: grants in a row of which the mm used nothing; under
- *	watch.lock
- * @asked: so many censuses are due because the mm would have run a pass; under
- *	watch.lock
- * @idle_until: until this time, ms, a census is of use only if there is more
- *	surplus than @idle_gap beyond what is reported; under watch.lock
- * @idle_gap: pages, of which the last census has shown that they cannot be
- *	reported; under watch.lock
- * @pause: after a refusal; under watch.lock
- */
-struct aeration_report_source {
-	struct page_reporting_dev_info prdev;
-	struct aerator_dev_info *dev;
-	unsigned int order;
-	struct compat_order saved_order;
-	work_func_t pass;
-	bool mm_pace;
-	struct work_struct pass_work;
-	unsigned long last_batch;
-	atomic_long_t isolated;
-	wait_queue_head_t returned;
-	struct notifier_block oom;
-	unsigned long budget;
-	bool flushing;
-	unsigned int unused_grants;
-	unsigned int asked;
-	u64 idle_until;
-	unsigned long idle_gap;
-	struct backoff pause;
-};
-
-extern struct aeration_report_source aeration_reporter;
 extern const struct source aeration_report_source;
 
-/**
- * struct census - free memory by whether it is reported
- * @reported: free pages in blocks that are reported
- * @reportable: free pages in blocks that are not and that the mm would report
- * @largest: largest order among the latter
- */
-struct census {
-	unsigned long reported;
-	unsigned long reportable;
-	unsigned int largest;
-};
-
-/* census.c */
-void aeration_census_take(unsigned int order, struct census *out);
+/* renew.c */
+int aeration_renew_init(void);
+void aeration_renew_exit(void);
 
 /* flush.c */
-int aeration_report_flush(bool again);
+int aeration_report_flush(bool again, bool (*cancelled)(void));
+bool aeration_report_refresh(void);
+void aeration_flush_open(bool open);
+
+/**
+ * struct pass_listener - who hears of what passes do
+ * @told: The hypervisor has taken so many pages. Process context.
+ * @refused: It has not taken a batch. Process context.
+ * @asked: The mm would have run a pass. Process context.
+ */
+struct pass_listener {
+	void (*told)(unsigned long pages);
+	void (*refused)(void);
+	void (*asked)(void);
+};
+
+/* grant.c */
+extern const struct watch_ops aeration_report_watch_ops;
+extern const struct pass_listener aeration_grant_listener;
+void aeration_grant_start(void);
+void aeration_grant_retune(void);
+void aeration_grant_suspend(bool suspend);
+unsigned long aeration_grant_all(void);
+
+/* pass.c */
+int aeration_pass_start(struct aerator_dev_info *dev,
+			const struct pass_listener *listener);
+void aeration_pass_stop(unsigned int ms);
+bool aeration_pass_is_ours(void);
+unsigned int aeration_pass_order(void);
+bool aeration_pass_is_under_way(void);
+bool aeration_pass_read_free(unsigned long *free);
+void aeration_pass_grant(unsigned long pages);
+void aeration_pass_grant_any(unsigned long pages);
+void aeration_pass_limit(unsigned long pages);
+void aeration_pass_wait(void);
+unsigned long aeration_pass_get_back(unsigned int ms);
+
+/* known.c */
+void aeration_known_nothing(void);
+void aeration_known_anew(void);
+bool aeration_known_count(void);
+bool aeration_known_since(u64 ms);
+unsigned int aeration_known_wait_ms(void);
+unsigned long aeration_known_reported(void);
+unsigned long aeration_known_reportable(unsigned long reported);
+void aeration_known_forget(void);
+
+/* census.c */
+void aeration_census_restart(void);
+bool aeration_census_step(unsigned int order);
+u64 aeration_census_began(void);
+void aeration_census_told(unsigned long pages);
+unsigned long aeration_census_reported(void);
+unsigned int aeration_census_largest(void);
+unsigned long aeration_census_free(unsigned int order, unsigned long *offered);
+
+/* refresh.c */
+void aeration_refresh(unsigned int order);
 
 /* hook.c */
 void aeration_hook_rest(struct page_reporting_dev_info *prdev);
 work_func_t aeration_hook_take(struct page_reporting_dev_info *prdev,
 			       work_func_t fn);
-
-/* refresh.c */
-void aeration_refresh(void);
-
-/* grant.c */
-extern const struct watch_ops aeration_report_watch_ops;
-void aeration_grant_asked_fn(struct work_struct *work);
-void aeration_grant_pass_fn(struct work_struct *work);
-void aeration_grant_start_pass(void);
-void aeration_grant_take_census(struct census *census);
-bool aeration_grant_read_free(unsigned long *free);
 
 #endif /* _AERATION_REPORT_H */

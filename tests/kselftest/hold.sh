@@ -6,6 +6,7 @@
 . "$(dirname "$0")/ktap.sh"
 L=/sys/kernel/debug/aeration_loop
 H=/sys/kernel/aeration/hold
+R=/sys/kernel/aeration/request
 T=/sys/kernel/tracing
 
 start()
@@ -37,6 +38,12 @@ flushes()
 {
 	put $S/flush 1
 	holds "$1"
+}
+
+# asked WHAT: is that what was asked for last, and what became of it?
+asked()
+{
+	[ "$(cut -d ' ' -f 2,3 $R/status)" = "$1" ]
 }
 
 holds_no_more()
@@ -226,8 +233,26 @@ put $S/restore 1
 put $L/delay_ms 200
 put $L/mode delay
 refuse EINTR "a signal ends a flush" "$HERE/poke" $S/flush 1 300
-check "what went is held" not zero $H/held
+check "what went is held" soon not zero $H/held
 put $S/restore 1
+# The same without anybody who waits.
+put $R/start flush
+check "a flush is under way" asked "flush running"
+refuse EBUSY "one thing at a time" put $R/start restore
+refuse EINVAL "nothing but what there is" put $R/start "flush and restore"
+"$HERE/poke" $R/status >/tmp/seen &
+put $R/cancel 1
+check "it can be cancelled" soon asked "flush cancelled"
+wait $!
+check "who polls the status sees the end" grep -q cancelled /tmp/seen
+check "and has done something" [ "$(cut -d ' ' -f 4 $R/status)" -gt 0 ]
+before=$(stat restored_bytes)
+seq=$(cut -d ' ' -f 1 $R/status)
+put $R/start restore
+check "a restore is asked for" soon asked "restore done"
+check "it has the next number" [ "$(cut -d ' ' -f 1 $R/status)" -eq $((seq + 1)) ]
+check "and says how much came back" \
+	[ "$(cut -d ' ' -f 4 $R/status)" -eq $(($(stat restored_bytes) - before)) ]
 put $S/flush 1 &
 flush=$!
 check "while there is another flush" soon flying 1

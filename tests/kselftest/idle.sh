@@ -6,11 +6,11 @@
 . "$(dirname "$0")/ktap.sh"
 T=/sys/kernel/tracing
 SECONDS_IDLE=${1:-60}
-OURS='sampler_fn|surrender_fn|aeration_grant_pass_fn|update_fn|aeration_vb_stats_fn|cpu_timer_expired'
+OURS='sampler_fn|surrender_fn|pass_fn|renew_fn|request_fn|update_fn|aeration_vb_stats_fn|cpu_timer_expired'
 # The mm asks for a pass 2 s after a large block was freed, which something in the
 # guest may do in this minute, too. One every 2 s would be 30. The watch looks then,
 # a few times, and in each period while the hypervisor takes what it found.
-ASKED=aeration_grant_asked_fn
+ASKED=pass_asked_fn
 ASKED_MOST=3
 LOOKS=10
 
