@@ -101,9 +101,12 @@ def test_a_copy_of_a_guest(image, kernel):
 
 
 def test_hibernation(image, kernel, tmp_path):
-    """A guest that was written to a disk and read back reports all by itself."""
-    if kernel == "6.1":
-        pytest.skip("6.1 does not read an image from what it has as swap (EBUSY)")
+    """A guest that was written to a disk and read back reports all by itself.
+
+    6.1 does not read an image from what it uses as swap (EBUSY), and goes on as one
+    that was not written: the device was away all the same. Afterwards its swapoff does
+    not come to an end, with aeration or without.
+    """
     disk = tmp_path / "swap"
     with open(disk, "wb") as swap:
         swap.truncate(SWAP_MIB * MIB)
@@ -117,11 +120,13 @@ def test_hibernation(image, kernel, tmp_path):
         told = guest.stat(vm, "bytes")
         # All of it is read back, and this kernel goes on from it.
         vm.run("echo test_resume > /sys/power/disk && "
-               "cat /sys/class/block/vda/dev > /sys/power/resume && "
-               "echo disk > /sys/power/state", guest.HUNG)
+               "cat /sys/class/block/vda/dev > /sys/power/resume")
+        slept = vm.run("echo disk > /sys/power/state", guest.HUNG, check=False)
+        assert (slept.rc == 0) == (kernel != "6.1"), slept
         guest.wait_said(vm, "back from hibernation")
         guest.wait_value(vm, "state", "running")
         vm.wait_until(lambda: is_told_again(vm, told),
                       "most of it to be told again", guest.SOON)
-        vm.run("swapoff /dev/vda")
+        if slept.rc == 0:
+            vm.run("swapoff /dev/vda")
         guest.unload(vm)

@@ -149,7 +149,7 @@ SLEEP = 40	# the stock driver needs 16 for a GiB
 TIMES = 3
 RATIO = 1.15	# of ours to the stock driver's
 
-# Where it is more: 1.54 to 1.76 on 6.1, 1.23 and 1.35 on 7.3, by what the image of the
+# Where it is more: 1.54 to 1.77 on 6.1, 1.12 to 1.35 on 7.3, by what the image of the
 # guest is. It may not get more than the double.
 MISSED = ("6.1", "7.3")
 MOST_MISSED = 2

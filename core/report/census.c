@@ -12,6 +12,7 @@
  * the look, if memory is unplugged just then and the walk is preempted for as
  * long as that takes; a section is looked up once for all blocks in it.
  */
+#include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
 #include <linux/page-flags.h>
@@ -33,9 +34,11 @@
  * @began: when it began, ms
  * @parts: how many it has had so far
  * @counted: pages in reported blocks so far
+ * @low: of those, where nothing is on offer
  * @told: pages reported since the count began; some of them may be counted, too
  * @largest: largest order that could be reported so far
  * @reported: what the last complete count made of it, pages
+ * @last_low: likewise
  * @last_largest: likewise
  */
 struct census {
@@ -46,9 +49,11 @@ struct census {
 	u64 began;
 	unsigned int parts;
 	unsigned long counted;
+	unsigned long low;
 	atomic_long_t told;
 	unsigned int largest;
 	unsigned long reported;
+	unsigned long last_low;
 	unsigned int last_largest;
 };
 
@@ -84,10 +89,14 @@ static int free_block_order(struct page *page, struct zone *zone,
 
 static void look_at(unsigned int order, bool reported, bool reportable)
 {
-	if (reported)
-		census.counted += 1UL << order;
-	else if (reportable)
+	unsigned long pages = 1UL << order;
+
+	if (reported) {
+		census.counted += pages;
+		census.low += reportable ? 0 : pages;
+	} else if (reportable) {
 		census.largest = max(census.largest, order);
+	}
 }
 
 /* Go on in a zone for so many blocks; what is left of them is written back. */
@@ -135,6 +144,7 @@ static void begin(unsigned int order)
 	census.began = aeration_watch_now_ms();
 	census.parts = 0;
 	census.counted = 0;
+	census.low = 0;
 	census.largest = order;
 	atomic_long_set(&census.told, 0);
 }
@@ -193,6 +203,7 @@ bool aeration_census_step(unsigned int order)
 	if (census.parts > 1 && atomic_long_read(&census.told))
 		return false;
 	census.reported = census.counted + atomic_long_read(&census.told);
+	census.last_low = census.low;
 	census.last_largest = census.largest;
 	return true;
 }
@@ -255,32 +266,30 @@ static unsigned long count_free(struct zone *zone, unsigned int order)
 }
 
 /**
- * aeration_census_free - how much is free in blocks that the mm reports or has reported
- * @order: its smallest order
- * @offered: set to what is where the mm reports: it leaves a zone alone that could not
- *	spare a batch; pages
+ * aeration_census_reportable - how much is free, could be reported, and is not
+ * @order: smallest order that the mm reports
+ * @reported: how much is reported, pages
  *
- * Needs no count.
+ * Needs no count, but the last one says how much of what is reported is where nothing
+ * is on offer.
  *
  * Context: any.
  * Return: pages.
  */
-unsigned long aeration_census_free(unsigned int order, unsigned long *offered)
+unsigned long aeration_census_reportable(unsigned int order,
+					 unsigned long reported)
 {
-	unsigned long pages = 0, here;
+	unsigned long pages = 0;
 	int nid, z;
 
-	*offered = 0;
 	for_each_online_node(nid)
 		for (z = 0; z < MAX_NR_ZONES; z++) {
 			struct zone *zone = &NODE_DATA(nid)->node_zones[z];
 
-			if (!populated_zone(zone))
-				continue;
-			here = count_free(zone, order);
-			pages += here;
-			if (zone_is_reportable(zone, order))
-				*offered += here;
+			if (populated_zone(zone) &&
+			    zone_is_reportable(zone, order))
+				pages += count_free(zone, order);
 		}
-	return pages;
+	reported -= min(reported, census.last_low);
+	return pages > reported ? pages - reported : 0;
 }

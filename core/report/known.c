@@ -95,10 +95,7 @@ unsigned long aeration_known_reported(void)
  */
 unsigned long aeration_known_reportable(unsigned long reported)
 {
-	unsigned long offered;
-	unsigned long free = aeration_census_free(aeration_pass_order(), &offered);
-
-	return free > reported ? min(free - reported, offered) : 0;
+	return aeration_census_reportable(aeration_pass_order(), reported);
 }
 
 /* All of memory has been counted. What a pass has isolated is in none of the figures. */

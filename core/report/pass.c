@@ -186,7 +186,7 @@ static void pass_fn(struct work_struct *work)
 	WRITE_ONCE(pass.running, true);
 	smp_mb();	/* before blocks are taken, see aeration_pass_read_free() */
 	pass.run(&pass.prdev.work.work);
-	smp_store_release(&pass.running, false);
+	smp_store_release(&pass.running, false); /* after blocks are back, likewise */
 	next_pass();
 }
 
@@ -311,7 +311,7 @@ bool aeration_pass_is_under_way(void)
 bool aeration_pass_read_free(unsigned long *free)
 {
 	long isolated = atomic_long_read(&pass.isolated);
-	bool in_pass = smp_load_acquire(&pass.running);
+	bool in_pass = smp_load_acquire(&pass.running);	/* before what is free */
 
 	*free = global_zone_page_state(NR_FREE_PAGES) + isolated;
 	smp_rmb();	/* a pass that began since shows, if it has taken anything */

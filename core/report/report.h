@@ -97,7 +97,8 @@ u64 aeration_census_began(void);
 void aeration_census_told(unsigned long pages);
 unsigned long aeration_census_reported(void);
 unsigned int aeration_census_largest(void);
-unsigned long aeration_census_free(unsigned int order, unsigned long *offered);
+unsigned long aeration_census_reportable(unsigned int order,
+					 unsigned long reported);
 
 /* refresh.c */
 void aeration_refresh(unsigned int order);
