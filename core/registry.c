@@ -38,7 +38,7 @@
  *	free page reporting; taken over when that driver lets go
  * @AERATION_RUNNING: surplus memory is being reported
  * @AERATION_FAILED: the device of the chosen backend failed; nothing is
- *	reported until its driver is bound again
+ *	reported until the driver offers it again, by itself or bound anew
  */
 enum aeration_state {
 	AERATION_OFF,

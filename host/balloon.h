@@ -20,6 +20,7 @@
 #define RING_F_INDIRECT_DESC		28
 #define F_VERSION_1			32
 
+/* Not F_RING_RESET (40): a driver would set the device up again when hintd is gone. */
 #define BALLOON_FEATURES	(1ULL << BALLOON_F_STATS_VQ | \
 				 1ULL << BALLOON_F_PAGE_POISON | \
 				 1ULL << BALLOON_F_REPORTING | \

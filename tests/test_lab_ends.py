@@ -62,6 +62,15 @@ def test_what_never_began(text, began):
     assert scan.never_began(text) != began
 
 
+@pytest.mark.parametrize("text, wrong", [
+    ("[    0.028000] tsc: PIT calibration deviates from HPET: 84791 2096011\n", True),
+    ("[    0.036000] tsc: Unable to calibrate against PIT\n", False),
+])
+def test_a_clock_in_doubt(text, wrong):
+    """A guest whose clock may be 25 times too fast is not one to test with."""
+    assert bool(scan.doubts_its_clock(text)) == wrong
+
+
 @pytest.fixture
 def emulated(monkeypatch):
     """Have the lab believe that it has no KVM, and forget boots made to fail."""

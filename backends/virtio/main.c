@@ -142,6 +142,8 @@ static void go_live(struct vb *vb)
 	tell_poison(vb->vdev);
 	virtio_device_ready(vb->vdev);
 	mutex_lock(&vb->lock);
+	vb->live_at = jiffies;
+	WRITE_ONCE(vb->acked_at, vb->live_at);
 	WRITE_ONCE(vb->state, VB_LIVE);
 	aeration_vb_stats_start(vb);
 	mutex_unlock(&vb->lock);
@@ -204,8 +206,31 @@ static struct vb *vb_alloc(struct virtio_device *vdev)
 	init_waitqueue_head(&vb->acked);
 	INIT_WORK(&vb->stats_work, aeration_vb_stats_fn);
 	INIT_WORK(&vb->config_work, vb_config_fn);
+	INIT_DELAYED_WORK(&vb->back, aeration_vb_back_fn);
 	vdev->priv = vb;
 	return vb;
+}
+
+/**
+ * aeration_vb_offer - offer a live device to the core
+ * @vb: the device
+ *
+ * Context: process context under the device's own lock; may sleep.
+ * Return: 0 or an error of aerator_startup().
+ */
+int aeration_vb_offer(struct vb *vb)
+{
+	enum vb_state state;
+	int err = aerator_startup(&vb->dev);
+
+	if (err)
+		return err;
+	vb->offered = true;
+	/* If it failed just now, the core could not be told yet. */
+	state = READ_ONCE(vb->state);
+	if (state == VB_FAILED || state == VB_RESTING)
+		aerator_fail(&vb->dev, vb->why);
+	return 0;
 }
 
 static int vb_probe(struct virtio_device *vdev)
@@ -231,18 +256,16 @@ static int vb_probe(struct virtio_device *vdev)
 	}
 	vb->dev.capacity = vb_capacity(vb);
 	go_live(vb);
-	err = aerator_startup(&vb->dev);
+	err = aeration_vb_offer(vb);
 	if (err)
 		goto out_retire;
-	/* If it failed just now, the core could not be told yet. */
-	if (READ_ONCE(vb->state) == VB_FAILED)
-		aerator_fail(&vb->dev, vb->why);
 	dev_info(&vdev->dev, "wire %s, %u blocks in a batch\n",
 		 wire_names[vb->wire], vb->dev.capacity);
 	return 0;
 
 out_retire:
 	aeration_vb_retire(vb, VB_GONE);
+	cancel_delayed_work_sync(&vb->back);
 	vb_end_work(vb);
 out_free:
 	vdev->priv = NULL;
@@ -257,7 +280,9 @@ static void vb_remove(struct virtio_device *vdev)
 	aeration_vb_retire(vb, VB_GONE);
 	/* It may be about to fail a device that was live when it looked. */
 	cancel_work_sync(&vb->config_work);
-	aerator_shutdown(&vb->dev);
+	cancel_delayed_work_sync(&vb->back);
+	if (vb->offered)
+		aerator_shutdown(&vb->dev);
 	vb_end_work(vb);
 	vdev->priv = NULL;
 	kfree(vb);
@@ -292,20 +317,18 @@ static int vb_restore(struct virtio_device *vdev)
 	struct vb *vb = vdev->priv;
 	int err;
 
-	if (READ_ONCE(vb->state) == VB_FAILED)
+	if (READ_ONCE(vb->state) != VB_SUSPENDED)
 		return 0;
 	err = find_queues(vb);
-	if (err) {
-		scnprintf(vb->why, sizeof(vb->why),
-			  "no queues after resume: error %d", err);
-		dev_err(&vdev->dev, "%s; nothing is reported any more\n",
-			vb->why);
-		WRITE_ONCE(vb->state, VB_FAILED);
-		aerator_fail(&vb->dev, vb->why);
-		return err;
+	if (!err) {
+		go_live(vb);
+		return 0;
 	}
-	go_live(vb);
-	return 0;
+	scnprintf(vb->why, sizeof(vb->why), "no queues after resume: error %d",
+		  err);
+	aeration_vb_retire(vb, VB_RESTING);
+	aerator_fail(&vb->dev, vb->why);
+	return err;
 }
 #endif
 

@@ -11,6 +11,7 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
+#include <linux/virtio_config.h>
 #include "vb.h"
 
 /* The log is told when this part of the time is over. */
@@ -22,7 +23,7 @@
 static unsigned int timeout_ms = 30000;
 module_param_cb(timeout_ms, &aerator_timeout_ops, &timeout_ms, 0644);
 MODULE_PARM_DESC(timeout_ms,
-		 "how long the device may take over a batch before it is reset, ms (100 to 86400000)");
+		 "how long the device may take over a batch before it is reset and left alone for a while, ms (100 to 86400000)");
 
 /**
  * aeration_vb_ack - the device has used a buffer
@@ -37,39 +38,57 @@ void aeration_vb_ack(struct virtqueue *vq)
 	wake_up(&vb->acked);
 }
 
+/*
+ * May the device be set up again without being asked to? Where it is a vhost-user
+ * daemon's and the daemon is gone, that ends QEMU 11.1 (vhost_dev_start: Assertion
+ * `hdev->vhost_ops'), and so the guest, which cannot tell. A hypervisor's own device
+ * can reset its queues one by one, virtio 1.2, 2.6.1; hintd's does not offer to.
+ */
+static bool may_come_back(const struct vb *vb)
+{
+	return IS_ENABLED(CONFIG_PM_SLEEP) &&
+	       virtio_has_feature(vb->vdev, VIRTIO_F_RING_RESET);
+}
+
 /**
  * aeration_vb_retire - reset the device, so that it touches no block any more
- * @vb: the device
- * @state: VB_SUSPENDED, VB_FAILED or VB_GONE
+ * @vb: the device; for the next two @vb->why is set
+ * @state: VB_SUSPENDED, VB_RESTING, VB_FAILED or VB_GONE
  *
- * A react call under way returns soon after. A device that failed stays failed
- * until the driver lets go of it, and one that is gone stays gone.
+ * A react call under way returns soon after. What is worse already stays as it is; a
+ * device that cannot rest has failed.
  *
  * Context: process context; may sleep.
  */
 void aeration_vb_retire(struct vb *vb, enum vb_state state)
 {
+	if (state == VB_RESTING && !may_come_back(vb))
+		state = VB_FAILED;
 	mutex_lock(&vb->lock);
 	virtio_reset_device(vb->vdev);
-	if (state == VB_GONE ||
-	    (vb->state != VB_FAILED && vb->state != VB_GONE))
+	if (state > vb->state) {
 		WRITE_ONCE(vb->state, state);
+		if (state == VB_RESTING)
+			aeration_vb_rest(vb);
+		else if (state == VB_FAILED)
+			dev_err(&vb->vdev->dev,
+				"%s; device reset, its blocks are back with the guest, nothing is reported any more; bind the driver again to retry\n",
+				vb->why);
+	}
 	mutex_unlock(&vb->lock);
 	wake_up(&vb->acked);
 }
 
 /*
- * Give up on the device. Return: -ENODEV, for react to pass on. While the
- * machine goes down the bus resets every device, and nothing has failed.
+ * Give up on the device: for a while, VB_RESTING, or for good, VB_FAILED.
+ * Return: -ENODEV, for react to pass on. While the machine goes down the bus resets
+ *	every device, and nothing has failed.
  */
-static int give_up(struct vb *vb)
+static int give_up(struct vb *vb, enum vb_state state)
 {
 	if (READ_ONCE(vb->state) != VB_LIVE || system_state > SYSTEM_RUNNING)
 		return -ENODEV;
-	dev_err(&vb->vdev->dev,
-		"%s; device reset, its blocks are back with the guest, nothing is reported any more; bind the driver again to retry\n",
-		vb->why);
-	aeration_vb_retire(vb, VB_FAILED);
+	aeration_vb_retire(vb, state);
 	aerator_fail(&vb->dev, vb->why);
 	return -ENODEV;
 }
@@ -246,7 +265,7 @@ static int vb_react(struct aerator_dev_info *dev, struct aerator_batch *batch)
 
 	err = submit(vb, batch);
 	if (err)
-		return err == -EPROTO ? give_up(vb) : err;
+		return err == -EPROTO ? give_up(vb, VB_FAILED) : err;
 
 	switch (wait_for_ack(vb, limit, &len)) {
 	case VB_ACK:
@@ -255,13 +274,14 @@ static int vb_react(struct aerator_dev_info *dev, struct aerator_batch *batch)
 		return READ_ONCE(vb->state) == VB_SUSPENDED ? -EAGAIN : -ENODEV;
 	case VB_WRONG:
 		say_broken(vb);
-		return give_up(vb);
+		return give_up(vb, VB_FAILED);
 	case VB_NO_ANSWER:
 		scnprintf(vb->why, sizeof(vb->why),
 			  "device did not answer within %u ms", limit);
 		aerator_note_timeout(dev);
-		return give_up(vb);
+		return give_up(vb, VB_RESTING);
 	}
+	WRITE_ONCE(vb->acked_at, jiffies);
 	check_length(vb, batch, len);
 	for (i = 0; i < batch->nr; i++)
 		batch->block[i].state = AERATOR_BLOCK_HELD;
@@ -280,7 +300,7 @@ static int vb_react(struct aerator_dev_info *dev, struct aerator_batch *batch)
 void aeration_vb_needs_reset(struct vb *vb)
 {
 	strscpy(vb->why, "device asks for a reset", sizeof(vb->why));
-	give_up(vb);
+	give_up(vb, VB_RESTING);
 }
 
 static void vb_abandon(struct aerator_dev_info *dev)
@@ -289,7 +309,7 @@ static void vb_abandon(struct aerator_dev_info *dev)
 
 	strscpy(vb->why, "device kept memory that was wanted back",
 		sizeof(vb->why));
-	give_up(vb);
+	give_up(vb, VB_RESTING);
 }
 
 const struct aerator_ops aeration_vb_ops = {

@@ -19,16 +19,19 @@
  * @VB_STARTING: nothing yet; its queues are being set up
  * @VB_LIVE: batches may be delivered
  * @VB_SUSPENDED: it was reset for suspend and will be back
- * @VB_FAILED: it was reset because it misbehaved; of no use until bound again
+ * @VB_RESTING: it was reset because it did not answer, and is brought back later
+ * @VB_FAILED: it was reset because it lied; of no use until bound again
  * @VB_GONE: it was reset because the driver is letting go of it
  *
  * In every state but VB_LIVE the device was reset or not started, and has no
- * buffer of ours: it touches no block.
+ * buffer of ours: it touches no block. It goes down this list only, until it is set up
+ * again.
  */
 enum vb_state {
 	VB_STARTING,
 	VB_LIVE,
 	VB_SUSPENDED,
+	VB_RESTING,
 	VB_FAILED,
 	VB_GONE,
 };
@@ -66,10 +69,15 @@ enum vb_wire {
  * @stats: statistics; belongs to @stats_work, and to the device in between
  * @stats_work: answers a request for statistics
  * @config_work: looks at a changed configuration
+ * @back: brings a resting device back; queued under @lock in VB_RESTING, and by itself
+ * @rest_s: the last pause before that, s; 0: there was none
+ * @live_at: when the device was last set up, jiffies
+ * @acked_at: when it last answered, jiffies; written by react
+ * @offered: the core has the device; under the device's own lock
  * @why: why the device failed, in words
  *
- * Both work items are queued from interrupts, and cancelled at removal once the
- * queues and with them the interrupts are gone.
+ * The first two work items are queued from interrupts, and cancelled at removal once
+ * the queues and with them the interrupts are gone; @back, once the state is VB_GONE.
  */
 struct vb {
 	struct virtio_device *vdev;
@@ -85,8 +93,25 @@ struct vb {
 	struct virtio_balloon_stat stats[VB_STATS];
 	struct work_struct stats_work;
 	struct work_struct config_work;
+	struct delayed_work back;
+	unsigned int rest_s;
+	unsigned long live_at;
+	unsigned long acked_at;
+	bool offered;
 	char why[96];
 };
+
+/* main.c */
+int aeration_vb_offer(struct vb *vb);
+
+/* rest.c */
+#ifdef CONFIG_PM_SLEEP
+void aeration_vb_rest(struct vb *vb);
+void aeration_vb_back_fn(struct work_struct *work);
+#else
+static inline void aeration_vb_rest(struct vb *vb) { }
+static inline void aeration_vb_back_fn(struct work_struct *work) { }
+#endif
 
 /* react.c */
 extern const struct aerator_ops aeration_vb_ops;

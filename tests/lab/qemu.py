@@ -211,6 +211,9 @@ class Vm(QemuMachine):
             self.wait_ready()
             self.heard = None
             self.boot_seconds = time.monotonic() - self.started
+            doubt = scan.doubts_its_clock(self.console())
+            if doubt:
+                self._fail(f"the kernel's clock is wrong: {doubt}")
 
     def check_alive(self):
         """Raise GuestError when the guest has panicked, hangs, or is gone."""
@@ -269,7 +272,7 @@ class Vm(QemuMachine):
     def _emulator_erred(self):
         text = self.console()
         hangs = self.process and self.process.poll() is None
-        return scan.emulator_tripped(text) or (
+        return scan.emulator_tripped(text) or scan.doubts_its_clock(text) or (
             hangs and scan.never_began(text))
 
     # The host's side

@@ -106,6 +106,21 @@ def emulator_tripped(text):
                 "aeration" not in " ".join(loaded))
 
 
+# A kernel counts the processor's ticks while two devices measure time; on a host that
+# stalls just then one of them is far off, and the kernel cannot know which.
+_CLOCK_IN_DOUBT = re.compile(r"tsc: PIT calibration deviates from \w+: \d+ \d+")
+
+
+def doubts_its_clock(text):
+    """Return what a kernel says whose two ways to measure its clock disagree, or "".
+
+    Such a clock was seen to run 25 times as fast as the host's: what then takes a
+    second is a stall to the kernel.
+    """
+    found = _CLOCK_IN_DOUBT.search(text)
+    return found[0] if found else ""
+
+
 def never_began(text):
     """Return whether a kernel fell silent before it ran anything of the image.
 
