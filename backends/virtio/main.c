@@ -283,6 +283,8 @@ static void vb_remove(struct virtio_device *vdev)
 	cancel_delayed_work_sync(&vb->back);
 	if (vb->offered)
 		aerator_shutdown(&vb->dev);
+	else
+		aerator_decline(aeration_vb_ops.name, NULL);
 	vb_end_work(vb);
 	vdev->priv = NULL;
 	kfree(vb);

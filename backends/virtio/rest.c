@@ -10,6 +10,7 @@
  */
 #include <linux/device.h>
 #include <linux/jiffies.h>
+#include <linux/kernel.h>
 #include <linux/minmax.h>
 #include <linux/virtio_config.h>
 #include "vb.h"
@@ -54,14 +55,11 @@ static int set_up(struct vb *vb)
 	mutex_lock(&vb->lock);
 	virtio_reset_device(vb->vdev);
 	WRITE_ONCE(vb->state, VB_STARTING);
+	/* It has done nothing well since. */
+	WRITE_ONCE(vb->acked_at, vb->live_at);
 	mutex_unlock(&vb->lock);
 	err = virtio_device_freeze(vb->vdev);
-	if (!err)
-		err = virtio_device_restore(vb->vdev);
-	if (err)
-		scnprintf(vb->why, sizeof(vb->why),
-			  "device cannot be set up again: error %d", err);
-	return err;
+	return err ? err : virtio_device_restore(vb->vdev);
 }
 
 /* Under the device's lock, which keeps probe, remove and others of this away. */
@@ -69,6 +67,8 @@ static void bring_back(struct vb *vb)
 {
 	int err;
 
+	/* It may be about to fail the device that it saw live. None is queued now. */
+	cancel_work_sync(&vb->config_work);
 	if (vb->offered)
 		aerator_shutdown(&vb->dev);
 	vb->offered = false;
@@ -79,7 +79,11 @@ static void bring_back(struct vb *vb)
 		dev_info(&vb->vdev->dev, "the device is back\n");
 		return;
 	}
-	aerator_decline(aeration_vb_ops.name, vb->why);
+	scnprintf(vb->why, sizeof(vb->why),
+		  "device cannot be set up again: error %d", err);
+	/* Unless another one of its kind has taken its place. */
+	if (err != -EBUSY)
+		aerator_decline(aeration_vb_ops.name, vb->why);
 	aeration_vb_retire(vb, VB_RESTING);
 }
 
@@ -99,7 +103,8 @@ void aeration_vb_back_fn(struct work_struct *work)
 				   msecs_to_jiffies(BUSY_MS));
 		return;
 	}
-	if (READ_ONCE(vb->state) == VB_RESTING)
+	/* While the machine goes down the next kernel has to find it reset. */
+	if (READ_ONCE(vb->state) == VB_RESTING && system_state <= SYSTEM_RUNNING)
 		bring_back(vb);
 	device_unlock(&vb->vdev->dev);
 }
