@@ -326,8 +326,7 @@ static int vb_restore(struct virtio_device *vdev)
 		go_live(vb);
 		return 0;
 	}
-	scnprintf(vb->why, sizeof(vb->why), "no queues after resume: error %d",
-		  err);
+	scnprintf(vb->why, sizeof(vb->why), "no queues: error %d", err);
 	aeration_vb_retire(vb, VB_RESTING);
 	aerator_fail(&vb->dev, vb->why);
 	return err;

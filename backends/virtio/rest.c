@@ -79,8 +79,10 @@ static void bring_back(struct vb *vb)
 		dev_info(&vb->vdev->dev, "the device is back\n");
 		return;
 	}
-	scnprintf(vb->why, sizeof(vb->why),
-		  "device cannot be set up again: error %d", err);
+	/* Its restore may have said why already. */
+	if (READ_ONCE(vb->state) != VB_RESTING)
+		scnprintf(vb->why, sizeof(vb->why),
+			  "device cannot be set up again: error %d", err);
 	/* Unless another one of its kind has taken its place. */
 	if (err != -EBUSY)
 		aerator_decline(aeration_vb_ops.name, vb->why);
