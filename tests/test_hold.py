@@ -79,6 +79,17 @@ NODES = 2
 NODE_MIB = 1024
 
 
+def two_nodes():
+    """Return Vm's arguments for a guest of two nodes with a processor each."""
+    memory = []
+    for node in range(NODES):
+        memory += ["-object", f"memory-backend-ram,id=node{node},"
+                   f"size={NODE_MIB}M", "-numa",
+                   f"node,nodeid={node},cpus={node},memdev=node{node}"]
+    return {"mem_mib": NODES * NODE_MIB, "cpus": f"{NODES},sockets={NODES}",
+            "extra": memory}
+
+
 def node_free_mib(vm, node):
     """Return what is free on a node, in MiB."""
     return int(vm.run("awk '/MemFree/ { print $4 }' /sys/devices/system/node/"
@@ -99,14 +110,7 @@ def taken_in_a_while(vm):
 
 def test_nodes(image, kernel):
     """Each node gives what it can spare, and gets back what was its own."""
-    memory = []
-    for node in range(NODES):
-        memory += ["-object", f"memory-backend-ram,id=node{node},"
-                   f"size={NODE_MIB}M", "-numa",
-                   f"node,nodeid={node},cpus={node},memdev=node{node}"]
-    with Vm(kernel, f"nodes-{kernel}", mem_mib=NODES * NODE_MIB,
-            cpus=f"{NODES},sockets={NODES}",
-            extra=memory) as vm:
+    with Vm(kernel, f"nodes-{kernel}", **two_nodes()) as vm:
         vm.run("modprobe aeration backend=loop window_ms=100 && "
                "modprobe aeration_loop durable=1 capacity=64")
         vm.wait_until(lambda: held_mib(vm) > 1.5 * NODE_MIB,
@@ -134,4 +138,70 @@ def test_nodes(image, kernel):
                       "/proc/vmstat").out.strip() == "0"
         assert vm.run("cat /sys/kernel/debug/aeration_loop/touched"
                       ).out.strip() == "0"
+        guest.unload(vm)
+
+
+def node_marks(vm, node):
+    """Return (free, high) of a node's zones together, in pages."""
+    text = vm.run("cat /proc/zoneinfo").out
+    free = high = 0
+    for zone in re.split(r"^(?=Node )", text, flags=re.M)[1:]:
+        pages = dict(re.findall(r"^ +(?:pages )?(free|high|managed) +(\d+)$",
+                                zone, re.M))
+        if zone.startswith(f"Node {node},") and int(pages.get("managed", 0)):
+            free += int(pages["free"])
+            high += int(pages["high"])
+    return free, high
+
+
+def test_a_node_in_pieces(image, kernel):
+    """What one node has in small pieces is not taken from the other one instead."""
+    with Vm(kernel, f"pieces-{kernel}", **two_nodes()) as vm:
+        job = vm.start("exec taskset 1 /opt/aeration/memwork fragment 700")
+        vm.wait_until(lambda: job.says("touched"), "memory to be in pieces",
+                      LONG)
+        vm.run("modprobe aeration backend=loop window_ms=100 && "
+               "modprobe aeration_loop durable=1 capacity=64")
+        vm.wait_until(lambda: held_mib(vm) > NODE_MIB * 3 // 4,
+                      "most of a node to be held", LONG)
+        vm.wait_until(lambda: taken_in_a_while(vm) == 0,
+                      "what is held to rest", LONG)
+        free, high = node_marks(vm, 1)
+        print(f"node 1: {free} pages free, high mark {high}")
+        assert free >= high
+        guest.free_held(vm, job)
+        guest.end_held(vm, job)
+        guest.unload(vm)
+
+
+KILLED = ["memwork invoked oom-killer", r"Out of memory: Killed process \d+ "
+          r"\(memwork\)", "Call Trace:"]
+
+BOUND = """
+mkdir -p /sys/fs/cgroup
+mount -t cgroup2 none /sys/fs/cgroup
+echo +cpuset >/sys/fs/cgroup/cgroup.subtree_control
+mkdir /sys/fs/cgroup/bound
+echo 1 >/sys/fs/cgroup/bound/cpuset.mems
+echo $$ >/sys/fs/cgroup/bound/cgroup.procs
+exec /opt/aeration/memwork burst {mib}
+"""
+
+
+def test_bound_to_a_node(image, kernel):
+    """Who is bound to a node that is full is killed; the other one keeps its own."""
+    with Vm(kernel, f"bound-{kernel}", allow=KILLED, **two_nodes()) as vm:
+        vm.run("modprobe aeration backend=loop window_ms=100 && "
+               "modprobe aeration_loop durable=1 capacity=64")
+        vm.wait_until(lambda: held_mib(vm) > 1.5 * NODE_MIB,
+                      "most of both nodes to be held", LONG)
+        before = int(guest.value(vm, "hold/states").split()[1])
+        job = vm.start(BOUND.format(mib=NODE_MIB + 200))
+        vm.wait_until(lambda: vm.run(
+            "awk '$1 == \"oom_kill\" { print $2 }' /proc/vmstat"
+        ).out.strip() == "1", "the program to be killed", LONG)
+        job.wait(check=False)
+        back = int(guest.value(vm, "hold/states").split()[1]) - before
+        print(f"{2 * back} MiB came back before it was killed")
+        assert 2 * back < 1.25 * NODE_MIB
         guest.unload(vm)

@@ -7,6 +7,8 @@ And what that is for: a backend takes a page, and nothing of the core changes fo
 import os
 import re
 
+import pytest
+
 import guest
 from lab import cache
 from lab.qemu import Vm
@@ -25,6 +27,7 @@ DEFINITION = re.compile(r"^(?!static|\s|#|\*|/|typedef)[\w *]*?\b"
                         r"((?:aeration|aerator)_\w+)\(", re.M)
 DATA = re.compile(r"^(?!static|extern|\s|#|\*|/|typedef)[\w *]+?\b"
                   r"((?:aeration|aerator)_\w+)\s*(?:;|=)", re.M)
+SYMBOL = re.compile(r"\b(?:aeration|aerator)_\w+")
 COMMENTS = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
 INCLUDE = re.compile(r'^#include "([^"]+)"', re.M)
 
@@ -47,20 +50,37 @@ def sources(top=CORE):
             if not path.name.endswith(".mod.c")}
 
 
+def homes(files):
+    """Return {symbol that others can see: the .c file it is in}."""
+    return {symbol: name for name, text in files.items()
+            if name.endswith(".c")
+            for what in (DEFINITION, DATA) for symbol in what.findall(text)}
+
+
+def circles(files):
+    """Return the groups of .c files of which each uses all, by and by."""
+    home = homes(files)
+    reach = {name: {home[symbol] for symbol in set(SYMBOL.findall(text))
+                    if symbol in home} - {name}
+             for name, text in files.items() if name.endswith(".c")}
+    for middle in reach:
+        for name, used in reach.items():
+            if middle in used:
+                reach[name] = used | reach[middle]
+    return sorted({tuple(sorted(other for other in used if name in reach[other]))
+                   for name, used in reach.items() if name in used})
+
+
 def arrows_up(files):
     """Return what includes or calls upwards, as "FILE WHAT FILE"."""
-    found, home = [], {}
-    for name, text in files.items():
-        if name.endswith(".c"):
-            home.update((symbol, name) for what in (DEFINITION, DATA)
-                        for symbol in what.findall(text))
+    found, home = [], homes(files)
     for name, text in files.items():
         here = floor_of(name)
         for path in INCLUDE.findall(text):
             there = os.path.normpath(os.path.join(os.path.dirname(name), path))
             if floor_of(there) < here:
                 found.append(f"{name} includes {there}")
-        for symbol in set(re.findall(r"\b(?:aeration|aerator)_\w+", text)):
+        for symbol in set(SYMBOL.findall(text)):
             if symbol in home and floor_of(home[symbol]) < here:
                 found.append(f"{name} uses {symbol} of {home[symbol]}")
     return sorted(found)
@@ -83,6 +103,23 @@ def test_an_arrow_up_is_seen():
         "batch.c uses aeration_registry_flush of registry.c",
         "pace/watch.h includes hold/hold.h",
         "params.c uses aerator_fail of api.c"]
+
+
+@pytest.mark.parametrize("top", ["core", "backends/xen"])
+def test_no_circle(top):
+    """No file uses another one that uses it, by way of others or not."""
+    assert circles(sources(cache.REPO / top)) == []
+
+
+def test_a_circle_is_seen():
+    """It is found out where three files stand in one, and who they are."""
+    files = sources()
+    files["report/census.c"] += "\nvoid x(void) { aeration_known_anew(); }\n"
+    assert circles(files) == [("report/census.c", "report/known.c")]
+    files["report/census.c"] += "\nvoid y(void) { aeration_pass_wait(); }\n"
+    files["report/pass.c"] += "\nvoid z(void) { aeration_known_count(); }\n"
+    assert circles(files) == [
+        ("report/census.c", "report/known.c", "report/pass.c")]
 
 
 def test_no_file_is_long():

@@ -7,6 +7,8 @@ what it checks of the pages it took is left out here, because that costs more th
 hypercall does.
 """
 
+import contextlib
+import re
 import subprocess
 
 import guest
@@ -22,6 +24,7 @@ MORE = CACHE_PAGES // 50
 
 RESTORE_US = 234	# a block of 2 MiB
 LOOP = "/sys/kernel/debug/aeration_loop"
+KHUGEPAGED = "/sys/kernel/mm/transparent_hugepage/khugepaged"
 LRU_GEN = "/sys/kernel/mm/lru_gen/enabled"
 
 TIMEOUT = 300	# seconds for one burst, however busy the host is
@@ -50,6 +53,45 @@ def rests(vm):
     return int(guest.value(vm, "hold/held_bytes")) // guest.MIB
 
 
+def loop_like_xen(vm):
+    """Have the test device take part, with nothing held yet."""
+    vm.run("modprobe aeration backend=loop max_held=0 && "
+           "modprobe aeration_loop durable=1 capacity=512")
+    vm.run(f"echo N > {LOOP}/pattern; "
+           f"echo {RESTORE_US} > {LOOP}/restore_us")
+
+
+@contextlib.contextmanager
+def in_pieces(vm, words):
+    """Have a program keep memory of which every second page is free.
+
+    The kernel would fill it up again in the hours that a test takes.
+    """
+    vm.run(f"echo 0 > {KHUGEPAGED}/max_ptes_none")
+    job = vm.start(f"exec /opt/aeration/memwork {words}")
+    vm.wait_until(lambda: job.says("touched"), "memory to be in pieces",
+                  TIMEOUT)
+    yield
+    guest.free_held(vm, job)
+    guest.end_held(vm, job)
+
+
+def without_and_with(vm, what, measure, pieces=None):
+    """Return what is measured with nothing held, and with all that is surplus.
+
+    With memory in pieces, made anew for each, if it is said how.
+    """
+    found = []
+    for most in ("0", "100%"):
+        vm.run(f"echo {most} > {guest.SYSFS}/max_held")
+        with in_pieces(vm, pieces) if pieces else contextlib.nullcontext():
+            held = rests(vm)
+            assert held == 0 if most == "0" else held > MEM_MIB // 8, held
+            found.append(measure(vm))
+        print(f"{what}, {held} MiB held:", found[-1])
+    return found
+
+
 def burst(vm, percent):
     """Take so much of what is available; return {name: count} of what that cost."""
     out = vm.run(f"/opt/aeration/neighbours.sh burst {percent}",
@@ -66,21 +108,6 @@ def lru_choices(vm):
     if not now:
         return [None]
     return ["n", "y"] if int(now, 16) == 0 else ["y", "n"]
-
-
-def with_and_without(vm, percent):
-    """Return the costs of the same burst with nothing held, and with all of it."""
-    costs = []
-    for most in ("0", "100%"):
-        vm.run(f"echo {most} > {guest.SYSFS}/max_held")
-        held = rests(vm)
-        assert held == 0 if most == "0" else held > MEM_MIB // 2, held
-        costs.append(burst(vm, percent))
-        print(f"{percent} %, {held} MiB held:",
-              {name: int(value) for name, value in costs[-1].items()
-               if value and name != "seconds"},
-              f"in {costs[-1]['seconds']:.2f} s")
-    return costs
 
 
 def check_costs(without, with_us):
@@ -103,16 +130,14 @@ def test_neighbours(image, kernel, tmp_path):
     with guest.counting(kernel, "rule9", cpus=2, mem_mib=MEM_MIB, fresh=True,
                         extra=disk(tmp_path), balloon=False) as vm:
         vm.run("/opt/aeration/neighbours.sh start /dev/vda", timeout=TIMEOUT)
-        vm.run("modprobe aeration backend=loop max_held=0 && "
-               "modprobe aeration_loop durable=1 capacity=512")
-        vm.run(f"echo N > {LOOP}/pattern; "
-               f"echo {RESTORE_US} > {LOOP}/restore_us")
+        loop_like_xen(vm)
         burst(vm, 60)	# the host, too, has to find memory once
         for choice in lru_choices(vm):
             if choice:
                 vm.run(f"echo {choice} > {LRU_GEN}")
             for percent in (60, 90):
-                check_costs(*with_and_without(vm, percent))
+                check_costs(*without_and_with(
+                    vm, f"{percent} %", lambda vm: burst(vm, percent)))
         guest.unload(vm)
 
 
@@ -132,22 +157,92 @@ def test_huge_pages(image, kernel):
     """
     with guest.counting(kernel, "huge", cpus=2, mem_mib=MEM_MIB,
                         balloon=False) as vm:
-        vm.run("modprobe aeration backend=loop max_held=0 && "
-               "modprobe aeration_loop durable=1 capacity=512")
-        vm.run(f"echo N > {LOOP}/pattern; "
-               f"echo {RESTORE_US} > {LOOP}/restore_us")
+        loop_like_xen(vm)
         vm.run("echo 0 > /proc/sys/vm/compact_unevictable_allowed")
         for words in ("fragment 700", "pinned 400"):
-            job = vm.start(f"exec /opt/aeration/memwork {words}")
-            vm.wait_until(lambda: job.says("touched"),
-                          "memory to be in pieces", TIMEOUT)
-            got = []
-            for most in ("0", "100%"):
-                vm.run(f"echo {most} > {guest.SYSFS}/max_held")
-                held = rests(vm)
-                got.append(huge_pages(vm, MEM_MIB // 4))
-                print(f"{words}: {got[-1]} huge pages with {held} MiB held")
-            assert got[1] >= got[0] * 0.99, words
-            guest.free_held(vm, job)
-            guest.end_held(vm, job)
+            without, with_us = without_and_with(
+                vm, words, lambda vm: huge_pages(vm, MEM_MIB // 4), words)
+            assert with_us >= without * 0.99
+        guest.unload(vm)
+
+
+HUGE_MIB = 1400
+
+
+def counts(vm, command, names):
+    """Return {name of /proc/vmstat: by how much a command has moved it}."""
+    out = vm.run(f"cat /proc/vmstat; {command} >/dev/null; cat /proc/vmstat",
+                 timeout=TIMEOUT).out
+    lines = [line.split() for line in out.splitlines()]
+    before = {name: int(value) for name, value in reversed(lines)}
+    after = {name: int(value) for name, value in lines}
+    return {name: after[name] - before[name] for name in names}
+
+
+def test_transparent_huge_pages(image, kernel):
+    """A program that asks for huge pages gets as many as without us."""
+    def program(vm):
+        return counts(vm, f"/opt/aeration/memwork huge {HUGE_MIB}",
+                      ("thp_fault_alloc", "thp_fault_fallback",
+                       "compact_migrate_scanned"))
+
+    with guest.counting(kernel, "thp", cpus=2, mem_mib=MEM_MIB,
+                        balloon=False) as vm:
+        loop_like_xen(vm)
+        without, with_us = without_and_with(vm, "huge", program,
+                                            "fragment 700")
+        assert without["thp_fault_alloc"] > HUGE_MIB // 4
+        assert with_us["thp_fault_alloc"] >= without["thp_fault_alloc"] * 0.99
+        assert with_us["thp_fault_fallback"] <= \
+            without["thp_fault_fallback"] * 1.05 + HUGE_MIB // 2 * 0.01
+        guest.unload(vm)
+
+
+AT_REST = 120	# of the guest's seconds
+SCANNED = ("compact_daemon_migrate_scanned", "compact_daemon_free_scanned")
+
+
+def test_compaction_at_rest(image, kernel):
+    """A guest at rest does not compact because its large blocks are elsewhere."""
+    with guest.counting(kernel, "rest", cpus=2, mem_mib=MEM_MIB,
+                        balloon=False) as vm:
+        loop_like_xen(vm)
+        without, with_us = without_and_with(
+            vm, f"{AT_REST} s", lambda vm: counts(
+                vm, f"sleep {AT_REST}", SCANNED), "fragment 1500")
+        assert sum(with_us.values()) <= max(sum(without.values()) * 1.1,
+                                            sum(without.values()) + 1000)
+        guest.unload(vm)
+
+
+SLOW_US = 2000		# a block: a GiB takes a second
+LATE_MIB = 4		# what the loop touches each time
+STEP_US = 100000
+
+BESIDE = f"""
+taskset 2 /opt/aeration/memclock late {LATE_MIB} 12 &
+sleep 2
+taskset 1 /opt/aeration/memwork burst {{mib}}
+wait
+"""
+
+
+def test_latency_beside_a_burst(image, kernel):
+    """Who needs little does not wait for what somebody else needs."""
+    def worst_us(vm):
+        mib = int(vm.run("awk '/^MemAvailable/ { print $2 }' /proc/meminfo"
+                         ).out) // 1024 * 8 // 10
+        said = vm.run(BESIDE.format(mib=mib), timeout=TIMEOUT).out
+        assert "seconds" in said
+        return int(re.search(r"^worst (\d+)$", said, re.M)[1])
+
+    with guest.counting(kernel, "late", cpus=2, mem_mib=MEM_MIB,
+                        balloon=False) as vm:
+        loop_like_xen(vm)
+        vm.run(f"echo {SLOW_US} > {LOOP}/restore_us")
+        worst_us(vm)	# the host, too, has to find memory once
+        without, with_us = without_and_with(vm, "longest turn, us", worst_us)
+        assert with_us <= without + STEP_US
+        assert vm.run("awk '$1 == \"oom_kill\" { print $2 }' "
+                      "/proc/vmstat").out.strip() == "0"
         guest.unload(vm)

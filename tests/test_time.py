@@ -112,8 +112,15 @@ echo bytes $(cat {stats}/bytes)
 """
 
 
-@pytest.mark.parametrize("turn", TURNS_MS)
-def test_churn(image, kernel, turn):
+# As people do who trust nobody: free blocks at either end of the lists, and cleared.
+HARDENED = ("page_alloc.shuffle=1 init_on_alloc=1 init_on_free=1 slab_nomerge "
+            "slub_debug=FZ")
+
+
+@pytest.mark.parametrize("turn, cmdline", [(turn, "") for turn in TURNS_MS] +
+                         [(1700, HARDENED)],
+                         ids=[*map(str, TURNS_MS), "hardened"])
+def test_churn(image, kernel, turn, cmdline):
     """Of memory that is used again and again next to nothing leaves.
 
     A turn is slow, or a program has nothing to do in between: what is free then
@@ -121,7 +128,8 @@ def test_churn(image, kernel, turn):
     more than it should be if a turn takes four windows and there are few; where
     it takes eight, memory is worth more elsewhere.)
     """
-    with guest.counting(kernel, f"time-churn-{turn}", icount=CHURN_SHIFT) as vm:
+    with guest.counting(kernel, f"time-churn-{turn}", icount=CHURN_SHIFT,
+                        cmdline=cmdline) as vm:
         discards = Discards(vm)
         said = vm.run(CHURN.format(
             calm=CALM, stats=f"{guest.SYSFS}/stats", mib=CHURN_MIB,

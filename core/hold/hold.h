@@ -151,12 +151,14 @@ void aeration_restore_note_lost(unsigned int lost);
  * @SURRENDER_LEAVING: the kernel is about to start another one
  * @SURRENDER_RECALL: everything is to come back
  * @SURRENDER_OFF: the source is stopped
+ * @SURRENDER_OFFLINE: memory is being taken out
  */
 enum surrender_stop {
 	SURRENDER_QUIESCED = 1,
 	SURRENDER_LEAVING = 2,
 	SURRENDER_RECALL = 4,
 	SURRENDER_OFF = 8,
+	SURRENDER_OFFLINE = 16,
 };
 
 void aeration_surrender_start(struct aerator_dev_info *dev);

@@ -13,6 +13,8 @@
  * neither reclaims nor compacts nor wakes kswapd, and without __GFP_HIGH and
  * with __GFP_NOMEMALLOC it leaves every reserve alone. Not being movable keeps
  * blocks out of ZONE_MOVABLE and CMA, which promise that memory can be emptied.
+ * Since 6.15 neither reclaim flag also tells page_owner and the like not to wait for a
+ * lock: they lose a record now and then.
  */
 #define HOLD_GFP	(__GFP_NOMEMALLOC | __GFP_NORETRY | __GFP_NOWARN | \
 			 __GFP_THISNODE)

@@ -6,13 +6,14 @@
  * before it asks a shrinker: with cgroups this one is asked late or not at all. The
  * tracepoints come just before reclaim begins, also without need; all they do is to
  * have the tick look. Shrinker and OOM notifier are what is left when that was too
- * late.
+ * late. And who takes memory out of the guest needs all that is held of it.
  */
 #define pr_fmt(fmt) "aeration: " fmt
 
 #include <linux/delay.h>
 #include <linux/irq_work.h>
 #include <linux/kernel.h>
+#include <linux/memory.h>
 #include <linux/mm.h>
 #include <linux/nodemask.h>
 #include <linux/oom.h>
@@ -45,6 +46,9 @@ struct compact_control;
 #define OOM_WAIT_MS	20000
 #define OOM_LOOK_MS	10
 
+/* How often everything of a node is asked for before memory is taken out of it. */
+#define OFFLINE_TRIES	5
+
 static void asked_fn(struct irq_work *work);
 
 /**
@@ -63,11 +67,13 @@ struct probe {
  * struct reclaim - what is registered with the mm
  * @shrinker: for memory reclaim
  * @oom: for a guest out of memory
+ * @memory: for memory that is taken out
  * @asked: has the tick look; queued by the probes
  */
 struct reclaim {
 	struct compat_shrinker shrinker;
 	struct notifier_block oom;
+	struct notifier_block memory;
 	struct irq_work asked;
 };
 
@@ -258,6 +264,40 @@ static int on_oom(struct notifier_block *nb, unsigned long unused, void *freed)
 	return NOTIFY_OK;
 }
 
+/* Everything that is held of a node comes back, if the hypervisor has it. */
+static void restore_node(int nid)
+{
+	unsigned int tries = OFFLINE_TRIES;
+
+	while (aeration_blocks_held_on(nid) && tries)
+		if (!aeration_restore_needed(aeration_blocks_held_on(nid), nid,
+					     true, NULL) && --tries)
+			msleep(OOM_LOOK_MS);
+}
+
+/*
+ * The mm has isolated the memory, so that none of it is taken again, and counts on
+ * those who have marked pages of it offline to let go of them. The pool does not say
+ * where in a node a block is: all of them come back, and the others go again.
+ */
+static int on_memory(struct notifier_block *nb, unsigned long action, void *arg)
+{
+	const struct memory_notify *memory = arg;
+
+	switch (action) {
+	case MEM_GOING_OFFLINE:
+		aeration_surrender_stop(SURRENDER_OFFLINE);
+		restore_node(page_to_nid(pfn_to_page(memory->start_pfn)));
+		break;
+	case MEM_CANCEL_OFFLINE:
+	case MEM_OFFLINE:
+		aeration_surrender_go_on(SURRENDER_OFFLINE);
+		aeration_watch_kick();
+		break;
+	}
+	return NOTIFY_OK;
+}
+
 /**
  * aeration_reclaim_start - begin to answer to who needs memory
  *
@@ -275,12 +315,20 @@ int aeration_reclaim_start(void)
 	err = compat_shrinker_start(&reclaim.shrinker, "aeration", count_held,
 				    scan_held, aeration_blocks_of(1)
 				    << aeration_blocks_order());
-	if (err) {
-		unregister_oom_notifier(&reclaim.oom);
-		return err;
-	}
+	if (err)
+		goto out_oom;
+	reclaim.memory.notifier_call = on_memory;
+	err = register_memory_notifier(&reclaim.memory);
+	if (err)
+		goto out_shrinker;
 	start_probes();
 	return 0;
+
+out_shrinker:
+	compat_shrinker_stop(&reclaim.shrinker);
+out_oom:
+	unregister_oom_notifier(&reclaim.oom);
+	return err;
 }
 
 /**
@@ -291,6 +339,7 @@ int aeration_reclaim_start(void)
 void aeration_reclaim_stop(void)
 {
 	stop_probes();
+	unregister_memory_notifier(&reclaim.memory);
 	compat_shrinker_stop(&reclaim.shrinker);
 	unregister_oom_notifier(&reclaim.oom);
 }

@@ -6,15 +6,25 @@
  * it is an estimate. Then there is time to count.
  */
 #include <linux/limits.h>
+#include <linux/math64.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
 #include <linux/spinlock.h>
+#include <linux/time64.h>
 #include "../pace/backoff.h"
 #include "report.h"
 
-/* Less than this, pages, is not worth a pass before free memory has settled. */
+/*
+ * Less than this, pages, is not worth a pass before free memory has settled; nor less
+ * than one part in so many of what is reported, which a pass has to walk over, under
+ * zone->lock.
+ */
 #define WORTH		((16UL << 20) >> PAGE_SHIFT)
+#define WORTH_SHARE	256
+
+/* Passes that were not worth it may take one part in this many of a CPU's time. */
+#define PASS_SHARE	50
 
 /*
  * A grant of which the mm used nothing is followed by another after so long, ms, or
@@ -40,6 +50,7 @@
  * struct grant - what a decision goes by besides the pacer
  * @lock: protects what follows
  * @pause: after a refusal
+ * @pass_at: the next pass is not before this time, ms
  * @unused: grants in a row, since memory settled, of which the mm used nothing
  * @unused_until: before this time, ms, no more is granted while memory moves
  * @asked: so many looks are due because the mm would have run a pass
@@ -51,6 +62,7 @@
 static struct grant {
 	spinlock_t lock;	/* see above */
 	struct backoff pause;
+	u64 pass_at;
 	unsigned int unused;
 	u64 unused_until;
 	unsigned int asked;
@@ -65,6 +77,12 @@ static struct grant {
 static unsigned long beyond(unsigned long pages, unsigned long others)
 {
 	return pages > others ? pages - others : 0;
+}
+
+/* How much a pass has to report to be worth it where so much is reported, pages. */
+static unsigned long worth(unsigned long reported)
+{
+	return max(WORTH, reported / WORTH_SHARE);
 }
 
 static int ms_until(u64 ms)
@@ -106,6 +124,17 @@ static void on_refused(void)
 	aeration_watch_kick();
 }
 
+static void on_ended(unsigned long pages, u64 ns)
+{
+	u64 pause = 0;
+
+	if (pages < worth(aeration_known_reported()))
+		pause = div_u64(ns, NSEC_PER_MSEC / PASS_SHARE);
+	spin_lock(&state.lock);
+	state.pass_at = aeration_watch_now_ms() + pause;
+	spin_unlock(&state.lock);
+}
+
 /* Something was freed that the watch may have missed; the mm asks again if more is. */
 static void on_asked(void)
 {
@@ -121,6 +150,7 @@ static void on_asked(void)
 const struct pass_listener aeration_grant_listener = {
 	.told = on_told,
 	.refused = on_refused,
+	.ended = on_ended,
 	.asked = on_asked,
 };
 
@@ -133,6 +163,7 @@ void aeration_grant_start(void)
 {
 	spin_lock(&state.lock);
 	aeration_backoff_init(&state.pause, REFUSED_MIN_MS, REFUSED_MAX_MS);
+	state.pass_at = 0;
 	state.unused = 0;
 	state.unused_until = 0;
 	state.asked = 0;
@@ -202,7 +233,7 @@ unsigned long aeration_grant_all(void)
 	reported = aeration_known_reported();
 	budget = aeration_pacer_budget(budget, reported,
 				       aeration_known_reportable(reported));
-	aeration_pass_grant_any(budget);
+	aeration_pass_grant(budget, true);
 	return budget;
 }
 
@@ -281,13 +312,14 @@ static bool grant(unsigned long surplus, bool settled)
 	spin_lock(&state.lock);
 	ok = !state.suspended && aeration_known_since(1) &&
 	     (settled ? state.unused < UNUSED_GRANTS :
-			budget >= WORTH && now >= state.unused_until);
+			budget >= worth(reported) &&
+			now >= state.unused_until);
 	if (ok) {
 		if (settled)
 			state.unused++;
 		else
 			state.unused_until = now + UNUSED_MS;
-		aeration_pass_grant(budget);
+		aeration_pass_grant(budget, false);
 	}
 	spin_unlock(&state.lock);
 	return ok;
@@ -329,12 +361,13 @@ static int decide(const struct watch_sample *sample, unsigned int asks)
  * a reported block is split into: those wait until no more moves. So does what the mm
  * asks for; the second look has its time.
  */
-static bool is_worth_it(const struct watch_sample *sample, unsigned long gap)
+static bool is_worth_it(const struct watch_sample *sample, unsigned long gap,
+			unsigned long reported)
 {
 	bool asked;
 
 	if (!sample->settled)
-		return gap >= WORTH;
+		return gap >= worth(reported);
 	spin_lock(&state.lock);
 	asked = state.asked && !ms_until(state.look_at);
 	spin_unlock(&state.lock);
@@ -343,7 +376,8 @@ static bool is_worth_it(const struct watch_sample *sample, unsigned long gap)
 
 static int report_tick(const struct watch_sample *sample)
 {
-	unsigned long gap = beyond(sample->surplus, aeration_known_reported());
+	unsigned long reported = aeration_known_reported();
+	unsigned long gap = beyond(sample->surplus, reported);
 	unsigned int asks;
 	bool suspended;
 	int paused;
@@ -351,14 +385,16 @@ static int report_tick(const struct watch_sample *sample)
 	spin_lock(&state.lock);
 	asks = state.asks;
 	suspended = state.suspended;
-	paused = aeration_backoff_left(&state.pause, aeration_watch_now_ms());
+	paused = max_t(int, ms_until(state.pass_at),
+		       aeration_backoff_left(&state.pause,
+					     aeration_watch_now_ms()));
 	/* What the mm left of a grant does not outlive the surplus. */
 	if (!suspended)
 		aeration_pass_limit(gap);
 	spin_unlock(&state.lock);
 	if (suspended)
 		return WATCH_IDLE;
-	if (!is_worth_it(sample, gap))
+	if (!is_worth_it(sample, gap, reported))
 		return later(sample);
 	if (paused)
 		return paused;

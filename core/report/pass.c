@@ -2,6 +2,7 @@
 /*
  * What the mm calls, and the passes that we have it run; see report.h.
  */
+#include <linux/ktime.h>
 #include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/pageblock-flags.h>
@@ -15,6 +16,18 @@
 #include "../params.h"
 #include "../queues.h"
 #include "report.h"
+
+/*
+ * How long an ack is waited for by who wants blocks back, ms: a host may stall for a
+ * second, and not every device comes back from being abandoned. A guest out of memory
+ * does not wait as long where one part in so many of it is what it lacks, maybe.
+ */
+#define WAIT_MS		5000
+#define MUCH_WAIT_MS	500
+#define MUCH_SHARE	32
+
+/* How long a pass may take to put back what the hypervisor has acked, ms. */
+#define END_MS		100
 
 static void pass_fn(struct work_struct *work);
 
@@ -31,8 +44,10 @@ static void pass_fn(struct work_struct *work);
  * @running: @run is being called; written by @work, read at any time
  * @last_batch: pages in the last batch that the present pass reported; @work's own
  * @went: pages that it has reported; likewise
+ * @device_ns: what the hypervisor took for that, ns; likewise
  * @isolated: pages the mm has shown us and not taken back; written by a pass
- * @returned: who has to have them back waits here for @isolated to be nothing
+ * @returned: who has to have them back waits here, for @isolated to be nothing and
+ *	for the pass to end
  * @lock: protects what follows
  * @budget: pages that may still be reported
  * @any: any batch goes as long as there is a budget
@@ -48,6 +63,7 @@ struct pass {
 	bool running;
 	unsigned long last_batch;
 	unsigned long went;
+	u64 device_ns;
 	atomic_long_t isolated;
 	wait_queue_head_t returned;
 	spinlock_t lock;	/* see above */
@@ -73,7 +89,10 @@ static unsigned long sg_pages(struct scatterlist *sgl, unsigned int nents)
 	return pages;
 }
 
-/* May these pages go? If so, take them off the budget. */
+/*
+ * May these pages go? If so, take them off the budget: whoever has set that to nothing
+ * sees what is isolated.
+ */
 static bool spend(unsigned long pages)
 {
 	bool fits;
@@ -82,8 +101,19 @@ static bool spend(unsigned long pages)
 	fits = pass.any ? pass.budget > 0 :
 			  aeration_pacer_fits(pass.budget, pages);
 	pass.budget -= fits ? min(pass.budget, pages) : pass.budget;
+	if (fits)
+		atomic_long_set(&pass.isolated, pages);
 	spin_unlock(&pass.lock);
 	return fits;
+}
+
+/* Likewise, but the mm goes at its own pace where passes are not run by us. */
+static bool may_go(unsigned long pages)
+{
+	if (READ_ONCE(pass.run))
+		return current_work() == &pass.work && spend(pages);
+	atomic_long_set(&pass.isolated, pages);
+	return true;
 }
 
 /*
@@ -123,15 +153,16 @@ static int report_blocks(struct page_reporting_dev_info *prdev,
 			 struct scatterlist *sgl, unsigned int nents)
 {
 	unsigned long pages = sg_pages(sgl, nents);
+	u64 start;
 	int err;
 
-	if (READ_ONCE(pass.run) &&
-	    (current_work() != &pass.work || !spend(pages))) {
+	if (!may_go(pages)) {
 		atomic64_add(nents, &aeration_stats.held_back);
 		return -EAGAIN;
 	}
-	atomic_long_set(&pass.isolated, pages);
+	start = ktime_get_ns();
 	err = deliver(sgl, nents);
+	pass.device_ns += ktime_get_ns() - start;
 	atomic_long_set(&pass.isolated, 0);
 	wake_up(&pass.returned);
 	if (err) {
@@ -180,13 +211,19 @@ static void next_pass(void)
 /* Run a pass of the mm's, if anything is granted by now. */
 static void pass_fn(struct work_struct *work)
 {
+	u64 start = ktime_get_ns();
+
 	if (!is_granted())
 		return;
 	pass.went = 0;
+	pass.device_ns = 0;
 	WRITE_ONCE(pass.running, true);
 	smp_mb();	/* before blocks are taken, see aeration_pass_read_free() */
 	pass.run(&pass.prdev.work.work);
 	smp_store_release(&pass.running, false); /* after blocks are back, likewise */
+	wake_up(&pass.returned);
+	pass.listener->ended(pass.went,
+			     ktime_get_ns() - start - pass.device_ns);
 	next_pass();
 }
 
@@ -251,17 +288,19 @@ int aeration_pass_start(struct aerator_dev_info *dev,
 
 /**
  * aeration_pass_stop - have everything back, and leave the mm alone
- * @ms: how long to wait for the hypervisor before the backend gives up on it, ms
+ *
+ * The device must answer, or is given up: whoever wants it off does not wait for as
+ * long as it may take.
  *
  * Context: process context under the registry's mutex; sleeps until the mm has put
  *	its blocks back. On return nobody is heard any more.
  */
-void aeration_pass_stop(unsigned int ms)
+void aeration_pass_stop(void)
 {
 	spin_lock(&pass.lock);
 	pass.closed = true;
 	spin_unlock(&pass.lock);
-	aeration_pass_get_back(ms);
+	aeration_pass_get_back(false);
 	cancel_work_sync(&pass.work);
 	compat_unregister(&pass.prdev, &pass.saved_order);
 }
@@ -320,35 +359,21 @@ bool aeration_pass_read_free(unsigned long *free)
 	return !in_pass && !READ_ONCE(pass.running);
 }
 
-static void set_budget(unsigned long pages, bool any)
+/**
+ * aeration_pass_grant - say how much may be reported, and begin
+ * @pages: pages; takes the place of what was granted before
+ * @any: one pass, in which a batch goes while anything is left of it; otherwise each
+ *	batch has to fit
+ *
+ * Context: process context, between start and stop.
+ */
+void aeration_pass_grant(unsigned long pages, bool any)
 {
 	spin_lock(&pass.lock);
 	pass.budget = pages;
 	pass.any = any;
 	start_granted();
 	spin_unlock(&pass.lock);
-}
-
-/**
- * aeration_pass_grant - say how much may be reported, and begin
- * @pages: pages; takes the place of what was granted before
- *
- * Context: process context, between start and stop.
- */
-void aeration_pass_grant(unsigned long pages)
-{
-	set_budget(pages, false);
-}
-
-/**
- * aeration_pass_grant_any - as aeration_pass_grant(), but one pass, to the last block
- * @pages: pages, beyond which half a batch may not go by itself
- *
- * Context: process context, between start and stop.
- */
-void aeration_pass_grant_any(unsigned long pages)
-{
-	set_budget(pages, true);
 }
 
 /**
@@ -374,7 +399,7 @@ void aeration_pass_wait(void)
 	flush_work(&pass.work);
 }
 
-/* Wait until the mm has back what it has shown us. Return: false if it has not. */
+/* Wait until nothing is with the hypervisor. Return: false if something is. */
 static bool is_back(unsigned int ms)
 {
 	return wait_event_timeout(pass.returned,
@@ -382,23 +407,40 @@ static bool is_back(unsigned int ms)
 				  msecs_to_jiffies(ms));
 }
 
+/*
+ * The mm has the blocks as soon as the pass goes on, which has nothing granted and
+ * ends. It is not the pass that waits here: it allocates before it isolates.
+ */
+static void await_end(void)
+{
+	wait_event_timeout(pass.returned, !READ_ONCE(pass.running),
+			   msecs_to_jiffies(END_MS));
+}
+
 /**
  * aeration_pass_get_back - have blocks back that are with the hypervisor
- * @ms: how long to wait for the ack, ms; after that the backend gives up on its device
+ * @oom: the guest is out of memory
  *
- * What is left of a grant would be the next batch, and the next: it is taken back.
+ * What is left of a grant would be the next batch, and the next: it is taken back. If
+ * the ack does not come in time the backend gives up on its device.
  *
  * Context: process context, by who is out of memory too; sleeps; allocates nothing.
  * Return: pages that came back.
  */
-unsigned long aeration_pass_get_back(unsigned int ms)
+unsigned long aeration_pass_get_back(bool oom)
 {
-	long isolated = atomic_long_read(&pass.isolated);
+	unsigned long much = totalram_pages() / MUCH_SHARE, isolated;
+	unsigned int ms;
 
 	aeration_pass_limit(0);
+	isolated = atomic_long_read(&pass.isolated);
+	if (!isolated)
+		return 0;
+	ms = oom && isolated >= much ? MUCH_WAIT_MS : WAIT_MS;
 	if (!is_back(ms) && pass.dev->ops->abandon) {
 		pass.dev->ops->abandon(pass.dev);
 		is_back(ms);
 	}
+	await_end();
 	return atomic_long_read(&pass.isolated) ? 0 : isolated;
 }

@@ -50,11 +50,14 @@ void aeration_flush_open(bool open);
  * struct pass_listener - who hears of what passes do
  * @told: The hypervisor has taken so many pages. Process context.
  * @refused: It has not taken a batch. Process context.
+ * @ended: A pass of ours has ended that reported so many pages and took so long, ns,
+ *	without what the hypervisor took. Process context.
  * @asked: The mm would have run a pass. Process context.
  */
 struct pass_listener {
 	void (*told)(unsigned long pages);
 	void (*refused)(void);
+	void (*ended)(unsigned long pages, u64 ns);
 	void (*asked)(void);
 };
 
@@ -69,16 +72,15 @@ unsigned long aeration_grant_all(void);
 /* pass.c */
 int aeration_pass_start(struct aerator_dev_info *dev,
 			const struct pass_listener *listener);
-void aeration_pass_stop(unsigned int ms);
+void aeration_pass_stop(void);
 bool aeration_pass_is_ours(void);
 unsigned int aeration_pass_order(void);
 bool aeration_pass_is_under_way(void);
 bool aeration_pass_read_free(unsigned long *free);
-void aeration_pass_grant(unsigned long pages);
-void aeration_pass_grant_any(unsigned long pages);
+void aeration_pass_grant(unsigned long pages, bool any);
 void aeration_pass_limit(unsigned long pages);
 void aeration_pass_wait(void);
-unsigned long aeration_pass_get_back(unsigned int ms);
+unsigned long aeration_pass_get_back(bool oom);
 
 /* known.c */
 void aeration_known_nothing(void);

@@ -6,14 +6,10 @@
 #include "../params.h"
 #include "report.h"
 
-/* How long a guest out of memory waits for an ack, ms; and who stops the source. */
-#define OOM_WAIT_MS	500
-#define STOP_WAIT_MS	5000
-
 /* The guest has run out of memory, and some of it may be with the hypervisor. */
 static int on_oom(struct notifier_block *nb, unsigned long unused, void *freed)
 {
-	*(unsigned long *)freed += aeration_pass_get_back(OOM_WAIT_MS);
+	*(unsigned long *)freed += aeration_pass_get_back(true);
 	return NOTIFY_OK;
 }
 
@@ -32,7 +28,7 @@ static int report_start(struct aerator_dev_info *dev,
 		return err;
 	err = register_oom_notifier(&oom);
 	if (err) {
-		aeration_pass_stop(STOP_WAIT_MS);
+		aeration_pass_stop();
 		return err;
 	}
 	aeration_watch_start(&aeration_report_watch_ops,
@@ -42,14 +38,11 @@ static int report_start(struct aerator_dev_info *dev,
 	return 0;
 }
 
-/*
- * End reporting, and wait for react: the device must answer, or is given up. Whoever
- * wants it off now does not wait for as long as it may take.
- */
+/* End reporting, and wait for react. */
 static bool report_stop(void)
 {
 	aeration_watch_stop();
-	aeration_pass_stop(STOP_WAIT_MS);
+	aeration_pass_stop();
 	/* A refresh may have waited for the same pass. */
 	aeration_flush_open(false);
 	unregister_oom_notifier(&oom);

@@ -44,10 +44,12 @@ extern unsigned int page_reporting_order;
  * struct compat_order - the mm's order of reporting while ours is in force
  * @changed: it was changed, and is put back
  * @was: what it was
+ * @is: what it was changed to
  */
 struct compat_order {
 	bool changed;
 	unsigned int was;
+	unsigned int is;
 };
 
 /**
@@ -83,6 +85,7 @@ static inline int compat_register(struct page_reporting_dev_info *prdev,
 	/* An order that was never set is set by registering, and stays. */
 	saved->changed = !err && order && was <= MAX_PAGE_ORDER && was != order;
 	saved->was = was;
+	saved->is = order;
 	if (saved->changed)
 		WRITE_ONCE(page_reporting_order, order);
 #endif
@@ -101,7 +104,8 @@ static inline void compat_unregister(struct page_reporting_dev_info *prdev,
 {
 	page_reporting_unregister(prdev);
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
-	if (saved->changed)
+	/* Unless the administrator has written another one since. */
+	if (saved->changed && READ_ONCE(page_reporting_order) == saved->is)
 		WRITE_ONCE(page_reporting_order, saved->was);
 #endif
 }
@@ -109,6 +113,8 @@ static inline void compat_unregister(struct page_reporting_dev_info *prdev,
 /**
  * compat_reporting_order - smallest order that the mm reports
  * @prdev: device info that is registered
+ *
+ * Up to 6.1 the administrator's own one cannot be read by a module.
  *
  * Return: an order, 0 to MAX_PAGE_ORDER.
  */

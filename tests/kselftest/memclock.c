@@ -13,6 +13,10 @@
  *	memclock churn MIB SECONDS TURN_MS
  *				touch MIB, bit by bit in TURN_MS, and free it, over
  *				and over; say how often
+ *	memclock late MIB SECONDS
+ *				touch MIB and free it, sleep for 10 ms, over and
+ *				over; say how long the longest turn took, us, and
+ *				how many there were
  *	memclock busy MIB SECONDS
  *				touch MIB, sleep, free it, sleep, and say for how
  *				many ns the first processor was not idle from the
@@ -27,30 +31,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
-
-#define PAGE_BYTES	4096UL
-#define MIB		(1UL << 20)
+#include "mem.h"
 
 /* A turn of churn touches so many parts, with a pause after each. */
 #define PARTS		64
+
+/* Between two turns of "late", us. */
+#define LATE_PAUSE_US	10000
 
 /* Between two looks, us. */
 #define PAUSE_US	2000
 
 /* It is given up after this long, s. */
 #define LIMIT_S		300
-
-static double now_s(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static void fail(const char *what)
 {
@@ -154,24 +149,6 @@ static int follow(const char *target, const char *watched)
 	return 0;
 }
 
-static char *map(size_t bytes)
-{
-	char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (p == MAP_FAILED)
-		fail("mmap");
-	return p;
-}
-
-static void touch(char *p, size_t bytes)
-{
-	size_t i;
-
-	for (i = 0; i < bytes; i += PAGE_BYTES)
-		p[i] = 1;
-}
-
 static void sleep_until(double when)
 {
 	double left = when - now_s();
@@ -198,6 +175,27 @@ static int churn(size_t bytes, double seconds, double turn)
 		cycles++;
 	}
 	printf("cycles %lu\n", cycles);
+	return 0;
+}
+
+static int late(size_t bytes, double seconds)
+{
+	double start = now_s(), end = start + seconds, worst = 0, now;
+	unsigned long turns = 0;
+	char *p;
+
+	while (start < end) {
+		p = map(bytes);
+		touch(p, bytes);
+		munmap(p, bytes);
+		now = now_s();
+		if (now - start > worst)
+			worst = now - start;
+		turns++;
+		usleep(LATE_PAUSE_US);
+		start = now_s();
+	}
+	printf("worst %.0f\nturns %lu\n", 1e6 * worst, turns);
 	return 0;
 }
 
@@ -291,10 +289,13 @@ int main(int argc, char **argv)
 	if (argc == 5 && !strcmp(argv[1], "churn"))
 		return churn(strtoul(argv[2], NULL, 0) * MIB,
 			     strtod(argv[3], NULL), strtod(argv[4], NULL) / 1e3);
+	if (argc == 4 && !strcmp(argv[1], "late"))
+		return late(strtoul(argv[2], NULL, 0) * MIB,
+			    strtod(argv[3], NULL));
 	if (argc == 4 && !strcmp(argv[1], "busy"))
 		return busy(strtoul(argv[2], NULL, 0) * MIB,
 			    (unsigned int)strtoul(argv[3], NULL, 0));
 	fprintf(stderr,
-		"usage: memclock order FILE WATCHED NUMBER | follow TARGET WATCHED | churn MIB SECONDS TURN_MS | busy MIB SECONDS\n");
+		"usage: memclock order FILE WATCHED NUMBER | follow TARGET WATCHED | churn MIB SECONDS TURN_MS | late MIB SECONDS | busy MIB SECONDS\n");
 	return 2;
 }

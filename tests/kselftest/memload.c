@@ -18,13 +18,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+#include "mem.h"
 
-#define PAGE_BYTES	4096UL
-#define MIB		(1UL << 20)
 #define FAULT_MIB	128UL
 #define FAULT_BYTES	(FAULT_MIB * MIB)
 #define WARM_UP_S	1.0
@@ -36,39 +33,19 @@ struct worker {
 	double seconds;		/* to measure for, then how long it was */
 };
 
-static double now_s(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static void fail(const char *what)
 {
 	perror(what);
 	exit(1);
 }
 
-static char *map(size_t bytes)
-{
-	char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (p == MAP_FAILED)
-		fail("memload: mmap");
-	return p;
-}
-
 static void touch_and_unmap(void)
 {
 	char *p = map(FAULT_BYTES);
-	size_t i;
 
 	/* A kernel without huge pages refuses, and needs no telling. */
 	madvise(p, FAULT_BYTES, MADV_NOHUGEPAGE);
-	for (i = 0; i < FAULT_BYTES; i += PAGE_BYTES)
-		p[i] = 1;
+	touch(p, FAULT_BYTES);
 	munmap(p, FAULT_BYTES);
 }
 

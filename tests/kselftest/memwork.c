@@ -8,6 +8,7 @@
  *				touch and free MIB over and over; say how often,
  *				and how long the touching took each time
  *	memwork burst MIB	touch MIB once, say how long that took, free it
+ *	memwork huge MIB	the same of memory that shall be in huge pages
  *	memwork mark MIB WORD	fill MIB with a 64-bit word and free it
  *	memwork verify MIB	fill MIB with words that tell where they are, as fast
  *				as it can, check every one, and free it
@@ -22,33 +23,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
+#include "mem.h"
 
-#define PAGE_BYTES	4096UL
-#define MIB		(1UL << 20)
-
-static double now_s(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
+#define HUGE_BYTES	(2 * MIB)
 
 static char *take(size_t bytes)
 {
-	char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	size_t i;
+	char *p = map(bytes);
 
-	if (p == MAP_FAILED) {
-		perror("memwork: mmap");
-		exit(1);
-	}
-	for (i = 0; i < bytes; i += PAGE_BYTES)
-		p[i] = 1;
+	touch(p, bytes);
 	return p;
 }
 
@@ -132,6 +116,23 @@ static int burst(size_t bytes)
 	return 0;
 }
 
+static int huge(size_t bytes)
+{
+	char *p = map(bytes + HUGE_BYTES);
+	char *start = p + (-(uintptr_t)p & (HUGE_BYTES - 1));
+	double began;
+
+	if (madvise(start, bytes, MADV_HUGEPAGE)) {
+		perror("memwork: madvise");
+		return 1;
+	}
+	began = now_s();
+	touch(start, bytes);
+	printf("seconds %.6f\n", now_s() - began);
+	munmap(p, bytes + HUGE_BYTES);
+	return 0;
+}
+
 static int mark(size_t bytes, uint64_t word)
 {
 	uint64_t *p = (uint64_t *)take(bytes);
@@ -146,14 +147,9 @@ static int mark(size_t bytes, uint64_t word)
 
 static int verify(size_t bytes)
 {
-	uint64_t *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint64_t *p = (uint64_t *)map(bytes);
 	size_t i, bad = 0;
 
-	if (p == MAP_FAILED) {
-		perror("memwork: mmap");
-		return 1;
-	}
 	for (i = 0; i < bytes / sizeof(*p); i++)
 		p[i] = (uint64_t)(uintptr_t)&p[i];
 	__asm__ volatile("" : : "r" (p) : "memory");
@@ -174,6 +170,8 @@ int main(int argc, char **argv)
 		return hold(strtoul(argv[2], NULL, 0) * MIB, PIN);
 	if (argc == 3 && !strcmp(argv[1], "burst"))
 		return burst(strtoul(argv[2], NULL, 0) * MIB);
+	if (argc == 3 && !strcmp(argv[1], "huge"))
+		return huge(strtoul(argv[2], NULL, 0) * MIB);
 	if (argc == 3 && !strcmp(argv[1], "verify"))
 		return verify(strtoul(argv[2], NULL, 0) * MIB);
 	if (argc == 4 && !strcmp(argv[1], "mark"))
@@ -183,6 +181,6 @@ int main(int argc, char **argv)
 		return churn(strtoul(argv[2], NULL, 0) * MIB,
 			     strtod(argv[3], NULL));
 	fprintf(stderr,
-		"usage: memwork hold MIB | churn MIB SECONDS | burst MIB | mark MIB WORD | verify MIB | fragment MIB | pinned MIB\n");
+		"usage: memwork hold MIB | churn MIB SECONDS | burst MIB | huge MIB | mark MIB WORD | verify MIB | fragment MIB | pinned MIB\n");
 	return 2;
 }
