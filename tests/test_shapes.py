@@ -13,7 +13,7 @@ TIMEOUT = 1800		# seconds
 # frees some; the guest's seconds of that.
 DUTY = 0.02
 CALM = 120
-SECONDS = 60
+SECONDS = 60	# and as long again in which a GiB is free each time for 6 s
 
 CHURN = """
 set -e
@@ -28,6 +28,7 @@ for event in workqueue/workqueue_execute_start workqueue/workqueue_execute_end {
 done
 echo >$T/trace
 /opt/aeration/memclock churn 256 {seconds} 2500 >/dev/null
+for _ in $(seq 10); do /opt/aeration/memwork burst 1024 >/dev/null; sleep 6; done
 cat $T/trace
 """
 START = re.compile(r" (\d+\.\d+): workqueue_execute_start: work struct (\S+): "
@@ -68,12 +69,12 @@ def test_large(image, kernel):
             device = sum(map(int, ACK.findall(said))) / 1e9
             took[module] = sum(map(sum, found.values())) - device
             print(f"{module}: {told >> 20} MiB told before; "
-                  f"{took[module] / SECONDS:.2%} of the time:",
+                  f"{took[module] / SECONDS / 2:.2%} of the time:",
                   {name: f"{len(times)} runs, {max(times) * 1e3:.2f} ms at most"
                    for name, times in found.items()})
             vm.run(f"rmmod {module}")
     assert told >= guest.SHARE * (LARGE_MIB - 2048) * guest.MIB
-    assert took["aeration_virtio"] / SECONDS <= DUTY
+    assert took["aeration_virtio"] / SECONDS / 2 <= DUTY
 
 
 DIMM_MIB = 512

@@ -8,6 +8,9 @@
  * kernel itself wants to be free, by the floor and a reserve, so that a guest that
  * begins to use memory is seen before it reclaims any.
  *
+ * More than that is free where much is dirty: the kernel has programs wait that write
+ * when a part of what is free, or in files, is dirty, 15 % by default.
+ *
  * That much can be free in small pieces. Some of it is left in large blocks; once
  * somebody is seen to look for those, as much as is needed has to be large.
  */
@@ -17,6 +20,7 @@
 #include <linux/mm.h>
 #include <linux/nodemask.h>
 #include <linux/spinlock.h>
+#include <linux/vmstat.h>
 #include "../pace/watch.h"
 #include "../params.h"
 #include "floor.h"
@@ -30,6 +34,9 @@
  */
 #define RESERVE_SHARE	32
 #define RESERVE_MOST	(512UL << 20)
+
+/* No more than one part in so many of what is free or in files should be dirty. */
+#define DIRTY_SHARE	16
 
 /* What is restored in one go while nobody knows what that costs, bytes. */
 #define STEP_UNKNOWN	(8UL << 20)
@@ -192,6 +199,18 @@ static unsigned long large_high(unsigned long reserve, unsigned long floor)
 	return large_wanted() ? reserve + floor : reserve / 2;
 }
 
+/* What should be free so that programs that write need not wait, pages. */
+static unsigned long dirty_pages(void)
+{
+	unsigned long dirty = global_node_page_state(NR_FILE_DIRTY) +
+			      global_node_page_state(NR_WRITEBACK);
+	unsigned long files = global_node_page_state(NR_ACTIVE_FILE) +
+			      global_node_page_state(NR_INACTIVE_FILE);
+
+	dirty *= DIRTY_SHARE;
+	return dirty > files ? dirty - files : 0;
+}
+
 /**
  * aeration_need_limits - what must be left when blocks are taken
  * @limits: set to that
@@ -203,7 +222,8 @@ void aeration_need_limits(struct limits *limits)
 	unsigned long floor = floor_pages();
 
 	limits->reserve = reserve_pages();
-	limits->free = limits->reserve + aeration_zones_marks() + floor;
+	limits->free = max(limits->reserve + floor, dirty_pages()) +
+		       aeration_zones_marks();
 	limits->large = large_high(limits->reserve, floor);
 }
 

@@ -98,7 +98,13 @@ unsigned long aeration_known_reportable(unsigned long reported)
 	return aeration_census_reportable(aeration_pass_order(), reported);
 }
 
-/* All of memory has been counted. What a pass has isolated is in none of the figures. */
+/*
+ * All of memory has been counted. What a pass has isolated is in none of the figures.
+ *
+ * What is reported no more, though the ledger has it, was taken and freed again: between
+ * two looks, or because what is reported does not lie where it is taken last, as with
+ * page_alloc.shuffle=1. The hypervisor had to back it all the same.
+ */
 static void correct(void)
 {
 	struct pacer *pacer = &aeration_watch.pacer;
@@ -107,6 +113,9 @@ static void correct(void)
 	unsigned long large = reported + aeration_known_reportable(reported);
 
 	spin_lock_bh(&aeration_watch.lock);
+	if (pacer->real.out > reported)
+		aeration_pacer_taken(pacer, aeration_watch_now_ms(),
+				     pacer->real.out - reported);
 	aeration_pacer_set_out(pacer, reported);
 	aeration_pacer_set_scraps(pacer, free > large ? free - large : 0);
 	spin_unlock_bh(&aeration_watch.lock);
