@@ -106,6 +106,7 @@ def test_memory_goes(image, kernel):
                "modprobe aeration_loop durable=1 capacity=64")
         vm.wait_until(lambda: held_mib(vm) > 512, "memory to be held",
                       guest.SOON)
+        before = held_mib(vm)
         vm.qmp("object-add", {"qom-type": "memory-backend-ram", "id": "more",
                               "size": DIMM_MIB << 20})
         vm.qmp("device_add", {"driver": "pc-dimm", "id": "dimm0",
@@ -113,7 +114,6 @@ def test_memory_goes(image, kernel):
         vm.wait_until(lambda: len(memory_blocks(vm) - there) * 128 == DIMM_MIB,
                       "the guest to find the memory", guest.SOON)
         new = memory_blocks(vm) - there
-        before = held_mib(vm)
         # Kernels of Debian's since 6.12 have taken it in by themselves.
         set_blocks(vm, new, "online_kernel")
         vm.wait_until(lambda: held_mib(vm) - before > DIMM_MIB * 3 // 4,

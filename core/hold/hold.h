@@ -122,6 +122,7 @@ unsigned long aeration_need_keep(void);
 void aeration_need_limits(struct limits *limits);
 unsigned long aeration_need_wanted(void);
 bool aeration_need_is_short(int nid);
+bool aeration_need_is_dirty(void);
 void aeration_need_asked(unsigned int order);
 void aeration_need_note(unsigned long blocks);
 u32 aeration_need_pause_ms(void);
@@ -163,6 +164,7 @@ enum surrender_stop {
 
 void aeration_surrender_start(struct aerator_dev_info *dev);
 void aeration_surrender_stop(enum surrender_stop why);
+int aeration_surrender_stop_killable(enum surrender_stop why);
 void aeration_surrender_go_on(enum surrender_stop why);
 void aeration_surrender_end(void);
 bool aeration_surrender_kick(unsigned long surplus);

@@ -8,8 +8,9 @@
  * kernel itself wants to be free, by the floor and a reserve, so that a guest that
  * begins to use memory is seen before it reclaims any.
  *
- * More than that is free where much is dirty: the kernel has programs wait that write
- * when a part of what is free, or in files, is dirty, 15 % by default.
+ * More than that is free where much is dirty: of what is free, or in files, the kernel
+ * has one part written when it is dirty, 10 % by default, and programs that write wait
+ * from 15 % on.
  *
  * That much can be free in small pieces. Some of it is left in large blocks; once
  * somebody is seen to look for those, as much as is needed has to be large.
@@ -36,7 +37,7 @@
 #define RESERVE_MOST	(512UL << 20)
 
 /* No more than one part in so many of what is free or in files should be dirty. */
-#define DIRTY_SHARE	16
+#define DIRTY_SHARE	8
 
 /* What is restored in one go while nobody knows what that costs, bytes. */
 #define STEP_UNKNOWN	(8UL << 20)
@@ -199,16 +200,35 @@ static unsigned long large_high(unsigned long reserve, unsigned long floor)
 	return large_wanted() ? reserve + floor : reserve / 2;
 }
 
-/* What should be free so that programs that write need not wait, pages. */
+/*
+ * What should be free so that programs that write need not wait, pages. What is free
+ * where blocks do not come from counts for the kernel, too.
+ */
 static unsigned long dirty_pages(void)
 {
 	unsigned long dirty = global_node_page_state(NR_FILE_DIRTY) +
 			      global_node_page_state(NR_WRITEBACK);
-	unsigned long files = global_node_page_state(NR_ACTIVE_FILE) +
-			      global_node_page_state(NR_INACTIVE_FILE);
+	unsigned long other = global_node_page_state(NR_ACTIVE_FILE) +
+			      global_node_page_state(NR_INACTIVE_FILE) +
+			      global_zone_page_state(NR_FREE_PAGES);
+	unsigned long ours = aeration_zones_free();
 
+	other -= min(other, ours);
 	dirty *= DIRTY_SHARE;
-	return dirty > files ? dirty - files : 0;
+	return dirty > other ? dirty - other : 0;
+}
+
+/**
+ * aeration_need_is_dirty - is more to be left for what is dirty than for all else?
+ *
+ * That ends without that free memory moves.
+ *
+ * Context: any but hard interrupts.
+ * Return: true if so.
+ */
+bool aeration_need_is_dirty(void)
+{
+	return dirty_pages() > reserve_pages() + floor_pages();
 }
 
 /**

@@ -17,6 +17,7 @@
 #include <linux/mm.h>
 #include <linux/nodemask.h>
 #include <linux/oom.h>
+#include <linux/sched/signal.h>
 #include <linux/string.h>
 #include <linux/tracepoint.h>
 #include <aeration/compat.h>
@@ -45,9 +46,6 @@ struct compact_control;
  */
 #define OOM_WAIT_MS	20000
 #define OOM_LOOK_MS	10
-
-/* How often everything of a node is asked for before memory is taken out of it. */
-#define OFFLINE_TRIES	5
 
 static void asked_fn(struct irq_work *work);
 
@@ -264,31 +262,46 @@ static int on_oom(struct notifier_block *nb, unsigned long unused, void *freed)
 	return NOTIFY_OK;
 }
 
-/* Everything that is held of a node comes back, if the hypervisor has it. */
+/*
+ * Everything that is held of a node comes back, as long as the hypervisor has it. The
+ * last step finds none, when what others were having restored is there, too.
+ */
 static void restore_node(int nid)
 {
-	unsigned int tries = OFFLINE_TRIES;
+	unsigned long blocks;
 
-	while (aeration_blocks_held_on(nid) && tries)
-		if (!aeration_restore_needed(aeration_blocks_held_on(nid), nid,
-					     true, NULL) && --tries)
-			msleep(OOM_LOOK_MS);
+	do
+		blocks = max(aeration_blocks_held_on(nid), 1UL);
+	while (aeration_restore_needed(blocks, nid, true, NULL) &&
+	       !signal_pending(current));
 }
 
 /*
- * The mm has isolated the memory, so that none of it is taken again, and counts on
- * those who have marked pages of it offline to let go of them. The pool does not say
- * where in a node a block is: all of them come back, and the others go again.
+ * The mm has isolated memory of a zone, so that none of it is taken again, and counts
+ * on those who have marked pages of it offline to let go of them. The pool does not
+ * say where in a node a block is: all of them come back, and the others go again.
  */
+static int going_offline(unsigned long pfn)
+{
+	struct page *page = pfn_to_page(pfn);
+	int err;
+
+	/* None of ours can be there. */
+	if (page_zonenum(page) > ZONE_NORMAL)
+		return 0;
+	err = aeration_surrender_stop_killable(SURRENDER_OFFLINE);
+	if (!err)
+		restore_node(page_to_nid(page));
+	return err;
+}
+
 static int on_memory(struct notifier_block *nb, unsigned long action, void *arg)
 {
 	const struct memory_notify *memory = arg;
 
 	switch (action) {
 	case MEM_GOING_OFFLINE:
-		aeration_surrender_stop(SURRENDER_OFFLINE);
-		restore_node(page_to_nid(pfn_to_page(memory->start_pfn)));
-		break;
+		return notifier_from_errno(going_offline(memory->start_pfn));
 	case MEM_CANCEL_OFFLINE:
 	case MEM_OFFLINE:
 		aeration_surrender_go_on(SURRENDER_OFFLINE);

@@ -36,8 +36,9 @@
 /* Least time before a restore that brought nothing is tried again, ms. */
 #define RETRY_MIN_MS	100
 
-/* How often to look while something is on its way out, ms. */
+/* How often to look while something is on its way out, and while much is dirty, ms. */
 #define GIVING_MS	100
+#define DIRTY_MS	5000
 
 /**
  * enum life - see hold.h
@@ -124,7 +125,9 @@ static int let_go(unsigned long surplus)
 
 	if (pause)
 		return pause;
-	return aeration_surrender_kick(surplus) ? GIVING_MS : WATCH_IDLE;
+	if (aeration_surrender_kick(surplus))
+		return GIVING_MS;
+	return aeration_need_is_dirty() ? DIRTY_MS : WATCH_IDLE;
 }
 
 /* Return: when to look again, though memory does not move. */

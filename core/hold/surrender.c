@@ -120,6 +120,24 @@ void aeration_surrender_stop(enum surrender_stop why)
 }
 
 /**
+ * aeration_surrender_stop_killable - as aeration_surrender_stop(), for who may be killed
+ * @why: the bit to set
+ *
+ * Context: process context; sleeps until a batch on its way is there.
+ * Return: 0, or -EINTR with nothing changed if the caller was killed first.
+ */
+int aeration_surrender_stop_killable(enum surrender_stop why)
+{
+	int err = mutex_lock_killable(&surrender.lock);
+
+	if (err)
+		return err;
+	WRITE_ONCE(surrender.stopped, surrender.stopped | why);
+	mutex_unlock(&surrender.lock);
+	return 0;
+}
+
+/**
  * aeration_surrender_go_on - take one reason back
  * @why: the bit to clear
  *

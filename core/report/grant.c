@@ -23,8 +23,12 @@
 #define WORTH		((16UL << 20) >> PAGE_SHIFT)
 #define WORTH_SHARE	256
 
-/* Passes that were not worth it may take one part in this many of a CPU's time. */
-#define PASS_SHARE	50
+/*
+ * Passes that were not worth it may take one part in this many of a CPU's time. One that
+ * took longer than a pause of so long, ms, would be for, was held up by others.
+ */
+#define PASS_SHARE		50
+#define PASS_PAUSE_MAX_MS	5000
 
 /*
  * A grant of which the mm used nothing is followed by another after so long, ms, or
@@ -124,15 +128,17 @@ static void on_refused(void)
 	aeration_watch_kick();
 }
 
-static void on_ended(unsigned long pages, u64 ns)
+static bool on_ended(unsigned long pages, u64 ns)
 {
-	u64 pause = 0;
+	u64 pause = div_u64(ns, NSEC_PER_MSEC / PASS_SHARE);
 
-	if (pages < worth(aeration_known_reported()))
-		pause = div_u64(ns, NSEC_PER_MSEC / PASS_SHARE);
+	if (pages >= worth(aeration_known_reported()))
+		return true;
 	spin_lock(&state.lock);
-	state.pass_at = aeration_watch_now_ms() + pause;
+	state.pass_at = aeration_watch_now_ms() +
+			min_t(u64, pause, PASS_PAUSE_MAX_MS);
 	spin_unlock(&state.lock);
+	return false;
 }
 
 /* Something was freed that the watch may have missed; the mm asks again if more is. */

@@ -222,9 +222,9 @@ static void pass_fn(struct work_struct *work)
 	pass.run(&pass.prdev.work.work);
 	smp_store_release(&pass.running, false); /* after blocks are back, likewise */
 	wake_up(&pass.returned);
-	pass.listener->ended(pass.went,
-			     ktime_get_ns() - start - pass.device_ns);
-	next_pass();
+	if (pass.listener->ended(pass.went,
+				 ktime_get_ns() - start - pass.device_ns))
+		next_pass();
 }
 
 /*
@@ -436,7 +436,8 @@ unsigned long aeration_pass_get_back(bool oom)
 	isolated = atomic_long_read(&pass.isolated);
 	if (!isolated)
 		return 0;
-	ms = oom && isolated >= much ? MUCH_WAIT_MS : WAIT_MS;
+	ms = oom && (isolated >= much || !pass.dev->ops->abandon) ?
+	     MUCH_WAIT_MS : WAIT_MS;
 	if (!is_back(ms) && pass.dev->ops->abandon) {
 		pass.dev->ops->abandon(pass.dev);
 		is_back(ms);

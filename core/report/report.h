@@ -51,13 +51,14 @@ void aeration_flush_open(bool open);
  * @told: The hypervisor has taken so many pages. Process context.
  * @refused: It has not taken a batch. Process context.
  * @ended: A pass of ours has ended that reported so many pages and took so long, ns,
- *	without what the hypervisor took. Process context.
+ *	without what the hypervisor took. Process context. Return: may another one
+ *	follow at once?
  * @asked: The mm would have run a pass. Process context.
  */
 struct pass_listener {
 	void (*told)(unsigned long pages);
 	void (*refused)(void);
-	void (*ended)(unsigned long pages, u64 ns);
+	bool (*ended)(unsigned long pages, u64 ns);
 	void (*asked)(void);
 };
 
