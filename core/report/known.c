@@ -28,15 +28,12 @@
 /**
  * struct known - what is known
  * @counting: see above
- * @large: pages in blocks that are, or could be, reported, when all were counted last;
- *	under @counting
  * @lock: see above
  * @counted_at: when the last complete count of all memory began, ms; 0: there was none
  * @count_at: the next part is not counted before this time, ms
  */
 struct known {
 	struct mutex counting;	/* see above */
-	unsigned long large;
 	spinlock_t lock;	/* see above */
 	u64 counted_at;
 	u64 count_at;
@@ -106,8 +103,8 @@ unsigned long aeration_known_reportable(unsigned long reported)
  *
  * What is reported no more, though the ledger has it, was taken and freed again: between
  * two looks, or because what is reported does not lie where it is taken last, as with
- * page_alloc.shuffle=1. The hypervisor had to back it all the same. Or it is part of a
- * larger block, with what has been freed next to it since; that is in @large.
+ * page_alloc.shuffle=1. The hypervisor had to back it all the same. Little of it may be
+ * part of a larger block, with what has been freed next to it since.
  */
 static void correct(void)
 {
@@ -115,14 +112,11 @@ static void correct(void)
 	unsigned long free = global_zone_page_state(NR_FREE_PAGES);
 	unsigned long reported = aeration_census_reported();
 	unsigned long large = reported + aeration_known_reportable(reported);
-	unsigned long freed = large - min(large, known.large), missing;
 
-	known.large = large;
 	spin_lock_bh(&aeration_watch.lock);
-	missing = pacer->real.out - min(pacer->real.out, reported);
-	if (missing > freed)
+	if (pacer->real.out > reported)
 		aeration_pacer_taken(pacer, aeration_watch_now_ms(),
-				     missing - freed);
+				     pacer->real.out - reported);
 	aeration_pacer_set_out(pacer, reported);
 	aeration_pacer_set_scraps(pacer, free > large ? free - large : 0);
 	spin_unlock_bh(&aeration_watch.lock);
