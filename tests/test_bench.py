@@ -11,7 +11,8 @@ import time
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
+TOOLS = pathlib.Path(__file__).resolve().parents[1] / "tools"
+sys.path[:0] = [str(TOOLS / name) for name in ("bench", "demo", "")]
 
 import bench		# noqa: E402
 import bench_churn	# noqa: E402

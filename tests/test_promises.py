@@ -21,7 +21,7 @@ DEMO_MIB = 512
 def test_demo(image, place, result):
     """Each half ends with its result, and leaves the numbers and a plot."""
     done = subprocess.run(
-        [sys.executable, "tools/demo.py", "--place", place, "--mib",
+        [sys.executable, "tools/demo/demo.py", "--place", place, "--mib",
          str(DEMO_MIB)], cwd=cache.REPO, capture_output=True, text=True,
         timeout=TIMEOUT)
     assert not done.returncode, done.stdout + done.stderr

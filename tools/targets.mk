@@ -131,13 +131,13 @@ image: setup
 
 # HOST in the environment is a machine's name, to some shells.
 demo: packages
-	@cd "$(TOP)" && exec $(PYTHON) tools/demo.py \
+	@cd "$(TOP)" && exec $(PYTHON) tools/demo/demo.py \
 	  $(if $(PLACE),--place "$(PLACE)") \
 	  $(if $(KERNEL),--kernel "$(KERNEL)") $(if $(MIB),--mib "$(MIB)") \
 	  $(if $(findstring command line,$(origin HOST)),--host "$(HOST)")
 
 bench: packages
-	@cd "$(TOP)" && exec $(PYTHON) tools/bench.py run \
+	@cd "$(TOP)" && exec $(PYTHON) tools/bench/bench.py run \
 	  $(foreach one,$(ONLY),--only "$(one)") \
 	  $(if $(KERNEL),--kernel "$(KERNEL)") \
 	  $(if $(ROUNDS),--rounds "$(ROUNDS)")
@@ -146,7 +146,7 @@ bench-compare:
 	@test -n "$(OLD)" -a -n "$(NEW)" || { \
 	  echo "Two result files are needed: make bench-compare OLD=FILE NEW=FILE" >&2; \
 	  exit 1; }
-	@exec $(PYTHON) "$(TOP)/tools/bench.py" compare "$(OLD)" "$(NEW)"
+	@exec $(PYTHON) "$(TOP)/tools/bench/bench.py" compare "$(OLD)" "$(NEW)"
 
 # Each test boots a guest of its own, so they can run beside each other; but for
 # those of a group, which share a machine.

@@ -17,7 +17,7 @@ import statistics
 import sys
 import tempfile
 
-TOP = pathlib.Path(__file__).resolve().parents[1]
+TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tests"))
 
 import guest					# noqa: E402
@@ -102,7 +102,7 @@ ROWS = (
 def main():
     """Measure and print."""
     parser = argparse.ArgumentParser(
-        prog="tools/wires.py", description=__doc__.split("\n\n")[0])
+        prog="tools/bench/wires.py", description=__doc__.split("\n\n")[0])
     parser.add_argument("--kernel", choices=suites.KERNELS, default="6.12")
     parser.add_argument("--rounds", type=int, default=5,
                         help="times that a GiB is freed (default %(default)s)")

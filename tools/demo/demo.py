@@ -7,15 +7,18 @@ the half in a domain of Xen.
 """
 
 import argparse
+import pathlib
 import sys
 
-import toolkit
-from toolkit import RESULTS, TOP, say
+sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from lab import suites
+import toolkit					# noqa: E402
+from toolkit import RESULTS, TOP, say		# noqa: E402
 
-import demo_qemu
-import demo_xen
+from lab import suites				# noqa: E402
+
+import demo_qemu				# noqa: E402
+import demo_xen					# noqa: E402
 
 HALVES = {"qemu": demo_qemu, "xen": demo_xen}
 
@@ -58,7 +61,7 @@ def memory(text):
 def parse():
     """Return the arguments."""
     parser = argparse.ArgumentParser(
-        prog="tools/demo.py", description=__doc__.split("\n\n")[0],
+        prog="tools/demo/demo.py", description=__doc__.split("\n\n")[0],
         epilog=f"Results: {RESULTS.relative_to(TOP)}/demo.json and demo.png, "
         "demo-xen.* and demo-hintd.*, in the source tree. By make: "
         "make demo [PLACE=xen] [KERNEL=6.12] [MIB=1000] [HOST=hintd]")

@@ -6,7 +6,7 @@ Two guests in the QEMU that takes hintd as a device: one whose hintd speaks word
 second one it takes turns with the stock driver, which knows scatter-gather only.
 
 Release: one guest frees memory, as in the part `release`. Cost: as
-tools/wires.py measures it, for each GiB: buffers, bytes in the rings, the guest's
+wires.py measures it, for each GiB: buffers, bytes in the rings, the guest's
 time between submitting a batch and its answer, hintd's time to decode and check.
 """
 

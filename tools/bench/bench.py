@@ -22,20 +22,23 @@ import pathlib
 import sys
 import time
 
-import toolkit
-from toolkit import RESULTS, TOP, ToolError, say
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[1:1] = [str(HERE.parent), str(HERE.parent / "demo")]
 
-from lab import suites
+import toolkit					# noqa: E402
+from toolkit import RESULTS, TOP, ToolError, say	# noqa: E402
 
-import bench_churn
-import bench_cost
-import bench_hints
-import bench_mixed
-import bench_pagefault
-import bench_qemu
-import bench_release
-import bench_xen
-import figures
+from lab import suites				# noqa: E402
+
+import bench_churn				# noqa: E402
+import bench_cost				# noqa: E402
+import bench_hints				# noqa: E402
+import bench_mixed				# noqa: E402
+import bench_pagefault				# noqa: E402
+import bench_qemu				# noqa: E402
+import bench_release				# noqa: E402
+import bench_xen				# noqa: E402
+import figures					# noqa: E402
 
 PARTS = {part.NAME: part for part in (
     bench_release, bench_churn, bench_mixed, bench_pagefault, bench_cost,
@@ -122,7 +125,7 @@ def rounds(text):
 def parse():
     """Return the arguments."""
     parser = argparse.ArgumentParser(
-        prog="tools/bench.py", description=__doc__.split("\n\n")[0],
+        prog="tools/bench/bench.py", description=__doc__.split("\n\n")[0],
         epilog="By make: make bench [ONLY=release] [KERNEL=6.12] [ROUNDS=9], "
         "make bench-compare OLD=FILE NEW=FILE")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
