@@ -17,7 +17,6 @@
 #include <linux/kernel.h>
 #include <linux/kmod.h>
 #include <linux/mm.h>
-#include <linux/moduleparam.h>
 #include <linux/overflow.h>
 #include <linux/spinlock.h>
 #include <linux/string.h>
@@ -27,20 +26,19 @@
 #include "params.h"
 #include "queues.h"
 
-/* Bounds of a backend's timeout: a busy host's hiccup, and a day; ms. */
-#define TIMEOUT_MIN_MS	100
-#define TIMEOUT_MAX_MS	86400000
-
 /**
  * struct slot - one of the known backends
  * @dev: its device, from aerator_startup() to aerator_shutdown(), or NULL
  * @failed: the device is of no use any more
  * @why: why it has no device or why the device failed; empty if not known
+ * @waits_for: what the device waits for before it takes anything; a constant of its
+ *	module's, or NULL
  */
 struct slot {
 	struct aerator_dev_info *dev;
 	bool failed;
 	char why[AERATION_WHY_SIZE];
+	const char *waits_for;
 };
 
 /**
@@ -175,6 +173,28 @@ void aeration_api_note(struct aerator_dev_info *dev, const char *why)
 }
 
 /**
+ * aeration_api_in_use - say that a backend is in use, and what its device waits for
+ * @kind: the backend
+ * @buf: where to put the text
+ * @size: bytes at @buf
+ *
+ * Context: process context.
+ * Return: length of the text in bytes without the closing zero.
+ */
+int aeration_api_in_use(enum aerator_kind kind, char *buf, size_t size)
+{
+	const char *why;
+	int len;
+
+	spin_lock(&api.lock);
+	why = api.slot[kind].waits_for;
+	len = scnprintf(buf, size, "in use%s%s",
+			why ? "; nothing goes at present: " : "", why ?: "");
+	spin_unlock(&api.lock);
+	return len;
+}
+
+/**
  * aeration_api_why - what a backend says of its device
  * @kind: a backend
  * @buf: where to put the text
@@ -233,6 +253,7 @@ static const struct api_listener *put_device(int kind,
 		WRITE_ONCE(api.slot[kind].dev, dev);
 		WRITE_ONCE(api.slot[kind].failed, false);
 		api.slot[kind].why[0] = 0;
+		api.slot[kind].waits_for = NULL;
 	}
 	spin_unlock(&api.lock);
 	return who;
@@ -299,6 +320,7 @@ void aerator_shutdown(struct aerator_dev_info *dev)
 	WRITE_ONCE(slot->dev, NULL);
 	WRITE_ONCE(slot->failed, false);
 	slot->why[0] = 0;
+	slot->waits_for = NULL;
 	who = api.listener;
 	spin_unlock(&api.lock);
 	/* The module of the core outlives its backends, and so does who listens. */
@@ -341,6 +363,19 @@ int aerator_permitted(const char *name)
 EXPORT_SYMBOL_GPL(aerator_permitted);
 
 /**
+ * aerator_named - was a backend asked for by its name?
+ * @name: name of the backend
+ *
+ * Context: any.
+ * Return: true if so; false for auto, too.
+ */
+bool aerator_named(const char *name)
+{
+	return (int)aeration_param_backend() == kind_of(name);
+}
+EXPORT_SYMBOL_GPL(aerator_named);
+
+/**
  * aerator_decline - say why a backend has no device to offer
  * @name: name of the backend
  * @why: the reason, copied; NULL takes back an earlier one
@@ -358,6 +393,31 @@ void aerator_decline(const char *name, const char *why)
 	spin_unlock(&api.lock);
 }
 EXPORT_SYMBOL_GPL(aerator_decline);
+
+/**
+ * aerator_wait - say what a device waits for before it takes anything
+ * @dev: a started device; for another one nothing happens
+ * @why: that, in words that last as long as the device, to be said in the log if it is
+ *	new; NULL: it waits no more
+ *
+ * Context: process context; does not sleep.
+ */
+void aerator_wait(struct aerator_dev_info *dev, const char *why)
+{
+	struct slot *slot = &api.slot[kind_of(dev->ops->name)];
+	bool news;
+
+	spin_lock(&api.lock);
+	news = slot->dev == dev && slot->waits_for != why;
+	if (news)
+		slot->waits_for = why;
+	spin_unlock(&api.lock);
+	if (news)
+		pr_info("%s: %s%s\n", dev->ops->name,
+			why ? "nothing goes at present: " : "memory can go",
+			why ?: "");
+}
+EXPORT_SYMBOL_GPL(aerator_wait);
 
 /**
  * aerator_fail - say that a device is of no use any more
@@ -388,20 +448,3 @@ void aerator_note_timeout(struct aerator_dev_info *dev)
 	atomic64_inc(&aeration_stats.timeouts);
 }
 EXPORT_SYMBOL_GPL(aerator_note_timeout);
-
-static int set_timeout(const char *val, const struct kernel_param *kp)
-{
-	unsigned int value;
-
-	if (kstrtouint(val, 0, &value) || value < TIMEOUT_MIN_MS ||
-	    value > TIMEOUT_MAX_MS)
-		return -EINVAL;
-	WRITE_ONCE(*(unsigned int *)kp->arg, value);
-	return 0;
-}
-
-const struct kernel_param_ops aerator_timeout_ops = {
-	.set = set_timeout,
-	.get = param_get_uint,
-};
-EXPORT_SYMBOL_GPL(aerator_timeout_ops);

@@ -29,6 +29,7 @@ struct aerator_dev_info *aeration_api_device(enum aerator_kind kind);
 void aeration_api_facts(struct choose_facts *f);
 void aeration_api_request(void);
 void aeration_api_note(struct aerator_dev_info *dev, const char *why);
+int aeration_api_in_use(enum aerator_kind kind, char *buf, size_t size);
 int aeration_api_why(enum aerator_kind kind, char *buf, size_t size);
 
 #endif /* _AERATION_API_H */

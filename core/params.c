@@ -6,7 +6,9 @@
 #define pr_fmt(fmt) "aeration: " fmt
 
 #include <linux/ctype.h>
+#include <linux/export.h>
 #include <linux/kernel.h>
+#include <linux/memory_aeration.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
@@ -15,6 +17,10 @@
 #include <linux/string.h>
 #include <aeration/compat.h>
 #include "params.h"
+
+/* Bounds of a backend's timeout: a busy host's hiccup, and a day; ms. */
+#define TIMEOUT_MIN_MS	100
+#define TIMEOUT_MAX_MS	86400000
 
 /* Largest reserve that may be asked for, MiB: 16 TiB. */
 #define RESERVE_MAX_MB	(16U << 20)
@@ -29,10 +35,12 @@ static enum aerator_kind backend = AERATOR_AUTO;
  * struct max_held - most memory that may be held
  * @percent: share of the guest's memory, or 0 if @bytes is what counts
  * @bytes: amount
+ * @given: somebody has said so
  */
 struct max_held {
 	unsigned int percent;
 	u64 bytes;
+	bool given;
 };
 
 static struct max_held max_held = { .percent = 100 };
@@ -138,6 +146,7 @@ static int parse_max_held(const char *val, struct max_held *out)
 	if (kstrtou64(digits, 10, &number))
 		return -EINVAL;
 	val += len;
+	out->given = true;
 	out->percent = 0;
 	unit = *val ? strchr(units, toupper(*val)) : NULL;
 	if (unit) {
@@ -188,6 +197,19 @@ static struct max_held read_max_held(void)
 	now = max_held;
 	spin_unlock(&max_held_lock);
 	return now;
+}
+
+/**
+ * aeration_param_hold_nothing - unless somebody has said how much may be held
+ *
+ * Context: process context.
+ */
+void aeration_param_hold_nothing(void)
+{
+	spin_lock(&max_held_lock);
+	if (!max_held.given)
+		max_held.percent = 0;
+	spin_unlock(&max_held_lock);
 }
 
 /**
@@ -389,3 +411,20 @@ enum aerator_kind aeration_param_backend(void)
 {
 	return READ_ONCE(backend);
 }
+
+static int set_timeout(const char *val, const struct kernel_param *kp)
+{
+	unsigned int value;
+
+	if (kstrtouint(val, 0, &value) || value < TIMEOUT_MIN_MS ||
+	    value > TIMEOUT_MAX_MS)
+		return -EINVAL;
+	WRITE_ONCE(*(unsigned int *)kp->arg, value);
+	return 0;
+}
+
+const struct kernel_param_ops aerator_timeout_ops = {
+	.set = set_timeout,
+	.get = param_get_uint,
+};
+EXPORT_SYMBOL_GPL(aerator_timeout_ops);

@@ -110,7 +110,7 @@ static int tell_why(const struct choose_facts *f, enum aerator_kind kind,
 	int len = 0;
 
 	if (kind == READ_ONCE(reg.active) && state == AERATION_RUNNING)
-		return scnprintf(buf, size, "in use");
+		return aeration_api_in_use(kind, buf, size);
 	if (kind == READ_ONCE(reg.active) && state == AERATION_WAITING)
 		return scnprintf(buf, size, "waiting: %s",
 				 READ_ONCE(reg.waits_for));
@@ -288,6 +288,9 @@ static void ask(void)
 	if (reg.live) {
 		reg.asked = true;
 		update_locked();
+		/* What it waits for may depend on whether it was named. */
+		if (reg.source && reg.dev->ops->ready)
+			reg.dev->ops->ready(reg.dev, 0);
 		aeration_api_request();
 	}
 	mutex_unlock(&registry_lock);
@@ -418,8 +421,13 @@ int aeration_registry_why(enum aerator_kind kind, char *buf, size_t size)
  */
 void aeration_registry_init(void)
 {
+	struct choose_facts f;
+
 	INIT_WORK(&reg.update, update_fn);
 	INIT_DEFERRABLE_WORK(&reg.retry, update_fn);
+	aeration_api_facts(&f);
+	if (f.dom0)
+		aeration_param_hold_nothing();
 	reg.live = true;
 	aeration_api_listen(&listener);
 	aeration_param_listen(on_param);

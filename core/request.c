@@ -7,7 +7,9 @@
  * work item only, and never under that lock.
  */
 #include <linux/errno.h>
+#include <linux/export.h>
 #include <linux/kernel.h>
+#include <linux/memory_aeration.h>
 #include <linux/sched.h>
 #include <linux/spinlock.h>
 #include <linux/string.h>
@@ -26,7 +28,7 @@ static void request_fn(struct work_struct *work);
  * @now: the request under way or the last one; @now.bytes once it has ended
  * @from: what was counted when it began, bytes
  * @cancelled: it is not wanted any more; read without the lock, too
- * @result: where who waits for it wants the error, or NULL
+ * @out: where who waits for it wants to see what became of it, or NULL
  * @live: requests are taken
  * @work: does it; cancelled by aeration_request_exit()
  * @idle: woken when it has ended
@@ -37,7 +39,7 @@ static struct request {
 	struct request_status now;
 	u64 from;
 	bool cancelled;
-	int *result;
+	struct request_status *out;
 	bool live;
 	struct work_struct work;
 	wait_queue_head_t idle;
@@ -104,16 +106,16 @@ static void request_fn(struct work_struct *work)
 	spin_lock(&request.lock);
 	request.now.bytes = count(request.now.what) - request.from;
 	request.now.error = err;
-	if (request.result)
-		*request.result = err;
-	request.result = NULL;
 	WRITE_ONCE(request.now.state, end_of(err));
+	if (request.out)
+		*request.out = request.now;
+	request.out = NULL;
 	spin_unlock(&request.lock);
 	wake_up_all(&request.idle);
 	request.ended();
 }
 
-static int start(enum aeration_request what, int *result)
+static int start(enum aeration_request what, struct request_status *out)
 {
 	int err = 0;
 
@@ -129,7 +131,7 @@ static int start(enum aeration_request what, int *result)
 			.state = REQUEST_RUNNING,
 		};
 		request.from = count(what);
-		request.result = result;
+		request.out = out;
 		WRITE_ONCE(request.cancelled, false);
 		queue_work(aeration_request_wq, &request.work);
 	}
@@ -149,19 +151,46 @@ int aeration_request_start(enum aeration_request what)
 	return start(what, NULL);
 }
 
+static bool is_waited_for(const struct request_status *out)
+{
+	bool waited_for;
+
+	spin_lock(&request.lock);
+	waited_for = request.out == out;
+	spin_unlock(&request.lock);
+	return waited_for;
+}
+
 /* Nobody waits for it any more. Return: false if it had ended. */
-static bool give_up(const int *result)
+static bool give_up(const struct request_status *out)
 {
 	bool running;
 
 	spin_lock(&request.lock);
-	running = request.result == result;
+	running = request.out == out;
 	if (running) {
-		request.result = NULL;
+		request.out = NULL;
 		WRITE_ONCE(request.cancelled, true);
 	}
 	spin_unlock(&request.lock);
 	return running;
+}
+
+static int run(enum aeration_request what, struct request_status *out)
+{
+	int err;
+
+	do {
+		if (wait_event_interruptible(request.idle, !is_running()))
+			return -ERESTARTSYS;
+		err = start(what, out);
+	} while (err == -EBUSY);
+	if (err)
+		return err;
+	if (wait_event_interruptible(request.idle, !is_waited_for(out)) &&
+	    give_up(out))
+		return -ERESTARTSYS;
+	return out->error;
 }
 
 /**
@@ -176,21 +205,30 @@ static bool give_up(const int *result)
  */
 int aeration_request_run(enum aeration_request what)
 {
-	int result = -EINPROGRESS, err;
+	struct request_status out;
 
-	do {
-		if (wait_event_interruptible(request.idle, !is_running()))
-			return -ERESTARTSYS;
-		err = start(what, &result);
-	} while (err == -EBUSY);
-	if (err)
-		return err;
-	if (wait_event_interruptible(request.idle,
-				     READ_ONCE(result) != -EINPROGRESS) &&
-	    give_up(&result))
-		return -ERESTARTSYS;
-	return result;
+	return run(what, &out);
 }
+
+/**
+ * aerator_request - do what the host asks for, and wait until it has ended
+ * @what: "flush", "again" or "restore"
+ * @bytes: set to what has gone, or come back
+ *
+ * Context: process context, no lock of the core held; sleeps.
+ * Return: 0, -EINVAL for another word, -EINTR if somebody cancelled it, -ENODEV if no
+ *	backend is running, or an error of the source.
+ */
+int aerator_request(const char *what, u64 *bytes)
+{
+	struct request_status out = { };
+	int request = aeration_request_parse(what);
+	int err = request < 0 ? request : run(request, &out);
+
+	*bytes = out.bytes;
+	return err;
+}
+EXPORT_SYMBOL_GPL(aerator_request);
 
 /**
  * aeration_request_cancel - what is under way is not wanted any more

@@ -9,6 +9,7 @@
 #include <linux/sysfs.h>
 #include "batch.h"
 #include "hold/hold.h"
+#include "hold/zones.h"
 #include "pace/watch.h"
 #include "params.h"
 #include "registry.h"
@@ -255,15 +256,31 @@ static ssize_t held_bytes_show(struct kobject *kobj,
 			  (u64)aeration_blocks_held_pages() << PAGE_SHIFT);
 }
 
+static ssize_t forfeited_bytes_show(struct kobject *kobj,
+				    struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%llu\n", (u64)aeration_blocks_forfeited()
+			  << (PAGE_SHIFT + aeration_blocks_order()));
+}
+
+static ssize_t out_of_reach_bytes_show(struct kobject *kobj,
+				       struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%llu\n",
+			  (u64)aeration_zones_out_of_reach() << PAGE_SHIFT);
+}
+
 static ssize_t starved_show(struct kobject *kobj, struct kobj_attribute *attr,
 			    char *buf)
 {
-	return sysfs_emit(buf, "%d\n", aeration_restore_is_starved());
+	return sysfs_emit(buf, "%d\n", aeration_account_is_starved());
 }
 
 static struct kobj_attribute states_attr = __ATTR_RO(states);
 static struct kobj_attribute held_bytes_attr = __ATTR_RO(held_bytes);
 static struct kobj_attribute starved_attr = __ATTR_RO(starved);
+static struct kobj_attribute forfeited_bytes_attr = __ATTR_RO(forfeited_bytes);
+static struct kobj_attribute beyond_attr = __ATTR_RO(out_of_reach_bytes);
 
 static struct attribute *hold_attrs[] = {
 	&hold_free.kattr.attr,
@@ -275,6 +292,8 @@ static struct attribute *hold_attrs[] = {
 	&states_attr.attr,
 	&held_bytes_attr.attr,
 	&starved_attr.attr,
+	&forfeited_bytes_attr.attr,
+	&beyond_attr.attr,
 	NULL
 };
 

@@ -95,10 +95,16 @@ def expect_mib(domain, mib):
                       poll=XL_POLL)
 
 
+def forfeited_mib(domain):
+    """Return what of that Xen does not give back, in MiB."""
+    return int(guest.value(domain, "hold/forfeited_bytes")) / guest.MIB
+
+
 def expect_own_and_held(domain, mib):
-    """What the domain has, and what it has given to Xen, are so much together."""
+    """What the domain has, and what it can have back, are so much together."""
     domain.wait_until(
-        lambda: abs(domain.mib() + held_mib(domain) - mib) <= 8,
+        lambda: abs(domain.mib() + held_mib(domain) - forfeited_mib(domain) -
+                    mib) <= 8,
         f"the domain to have {mib:.0f} MiB less what is held", LONG,
         poll=XL_POLL)
 

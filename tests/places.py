@@ -462,7 +462,7 @@ def booted(cell, shared):
     elif place.host == "dom0":
         with Xen(place.xen, name, dom0_kernel=cell.series, dom0_mib=DOM0_MIB,
                  mem_mib=DOM0_MIB + XEN_MIB,
-                 cmdline_dom0=line, extra=[
+                 cmdline_dom0=f"{line} aeration.max_held=100%", extra=[
                      "-device",
                      "virtio-balloon-pci,free-page-reporting=on"]) as xen:
             yield Dom0(cell, xen)

@@ -8,6 +8,8 @@ than it has watermarks. Here a guest of 5 GiB is told to keep as much.
 import collections
 import re
 
+import pytest
+
 import guest
 from lab.qemu import Vm
 
@@ -38,8 +40,8 @@ def held_mib(vm):
     return int(vm.run(f"cat {HELD}").out) // guest.MIB
 
 
-def rests(vm):
-    """Wait until most is held and no more moves; return how much, in MiB."""
+def rests(vm, at_least=MEM_MIB // 2):
+    """Wait until so much is held, in MiB, and no more moves; return how much."""
     seen = []
 
     def still():
@@ -47,7 +49,7 @@ def rests(vm):
         if guest.value(vm, "hold/in_flight") != "0":
             seen.append(None)
         return seen[-8:] == seen[-1:] * 8 and seen[-1] and \
-            seen[-1] > MEM_MIB // 2
+            seen[-1] > at_least
 
     vm.wait_until(still, "the surplus to be held and to rest", LONG, poll=0.25)
     return seen[-1]
@@ -214,4 +216,21 @@ def test_bound_to_a_node(image, kernel):
             back[comm] += int(size) >> 20
         print("came back before it was killed, by who asked, MiB:", dict(back))
         assert back["memwork"] <= 2 * OOM_MIB
+        guest.unload(vm)
+
+
+@pytest.mark.one_kernel("a zone for movable memory is the same in all")
+def test_movable_memory(image, kernel):
+    """What has to stay movable is not held, and that is said."""
+    with Vm(kernel, f"movable-{kernel}", mem_mib=1024,
+            cmdline="movablecore=512M") as vm:
+        vm.run("modprobe aeration backend=loop window_ms=100 && "
+               "modprobe aeration_loop durable=1 capacity=64")
+        held = rests(vm, 100)
+        beyond = int(guest.value(vm, "hold/out_of_reach_bytes")) / guest.MIB
+        print(f"{held} MiB held, {beyond:.0f} MiB out of reach")
+        assert beyond > 400
+        assert held < 512
+        vm.run("/opt/aeration/memwork verify 700", timeout=LONG)
+        assert int(guest.value(vm, "hold/out_of_reach_bytes")) / guest.MIB > 400
         guest.unload(vm)

@@ -123,6 +123,10 @@ def test_host_without_memory(image, xen_version):
         domain.run(f"echo 100000 > {guest.SYSFS}/reserve_mb")
         guest.wait_value(domain, "hold/starved", "1", domu.LONG)
         guest.said(domain, "has no memory to give back")
+        starved = f"xenstore-read /local/domain/{domain.id}/data/aeration/starved"
+        domain.wait_until(lambda: xen.run(starved).out == "1\n",
+                          "xenstore to say that it needs memory", guest.SOON,
+                          poll=XL_POLL)
         domu.settled(domain, held - left - domu.ROUNDING_MIB)
         domu.burst(domain, 16)
         assert domain.run(f"echo 1 > {guest.SYSFS}/restore", check=False,
@@ -132,6 +136,9 @@ def test_host_without_memory(image, xen_version):
                           "all memory to come back", domu.LONG)
         guest.wait_value(domain, "hold/starved", "0")
         guest.said(domain, "gives memory back again")
+        domain.wait_until(lambda: xen.run(starved).out == "0\n",
+                          "xenstore to say that it has what it needs",
+                          guest.SOON, poll=XL_POLL)
         domu.expect_mib(domain, before)
         domu.states(domain)
         domain.run("rmmod aeration_xen")

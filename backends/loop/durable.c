@@ -11,9 +11,13 @@
  *	pattern		N: leave blocks as they are: a restore then costs about what a
  *			hypercall does, and nothing is found out about the guest
  *	not_ready	Y: blocks may not be taken now
+ *	limit_mb	what this host allows to be held, MiB
+ *	forfeit_mb	how much of what is held it does not give back, MiB; reads as what
+ *			the core makes of that
  *	touched		pages that did not have the pattern any more
  *	dirty		pages that should have been zero when they were taken
  *	noted		bytes held, as the core said last
+ *	starved		the guest needs what it does not get, as the core said last
  *	restores	batches that were asked for
  *
  * Locks: none. react and restore run once at a time each, and write different
@@ -22,6 +26,7 @@
 #include <linux/debugfs.h>
 #include <linux/delay.h>
 #include <linux/highmem.h>
+#include <linux/limits.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
 #include <linux/seq_file.h>
@@ -66,6 +71,10 @@ static bool not_ready;
 static u64 touched;
 static u64 dirty;
 static u64 noted;
+static bool starved;
+static struct aerator_dev_info *device;	/* a constant, while there are files */
+static u64 limit = U64_MAX;
+static u64 forfeited;
 static u64 restores;
 
 /* Count the pages of a block that are not full of @expected; fill them. */
@@ -157,26 +166,62 @@ int aeration_durable_restore(struct aerator_dev_info *dev,
 /**
  * aeration_durable_ready - may blocks be taken now?
  * @dev: the device
+ * @bytes: no matter
  *
- * Context: any.
+ * Context: process context.
  * Return: what not_ready does not say.
  */
-bool aeration_durable_ready(struct aerator_dev_info *dev)
+bool aeration_durable_ready(struct aerator_dev_info *dev, u64 bytes)
 {
-	return !READ_ONCE(not_ready);
+	bool ready = !READ_ONCE(not_ready);
+
+	aerator_wait(dev, ready ? NULL : "the test device is told to wait");
+	return ready;
 }
 
 /**
  * aeration_durable_note_held - keep what the core says is held
  * @dev: the device
  * @bytes: how much
+ * @missed: the guest needs some of it and does not get it
  *
  * Context: as struct aerator_ops has it.
  */
-void aeration_durable_note_held(struct aerator_dev_info *dev, u64 bytes)
+void aeration_durable_note_held(struct aerator_dev_info *dev, u64 bytes,
+				bool missed)
 {
 	noted = bytes;
+	starved = missed;
 }
+
+static int limit_set(void *unused, u64 mib)
+{
+	limit = mib << 20;
+	aerator_limit_held(device, limit);
+	return 0;
+}
+
+static int limit_get(void *unused, u64 *mib)
+{
+	*mib = limit >> 20;
+	return 0;
+}
+
+DEFINE_DEBUGFS_ATTRIBUTE(limit_fops, limit_get, limit_set, "%llu\n");
+
+static int forfeit_set(void *unused, u64 mib)
+{
+	forfeited = aerator_forfeit(device, mib << 20);
+	return 0;
+}
+
+static int forfeit_get(void *unused, u64 *mib)
+{
+	*mib = forfeited >> 20;
+	return 0;
+}
+
+DEFINE_DEBUGFS_ATTRIBUTE(forfeit_fops, forfeit_get, forfeit_set, "%llu\n");
 
 static int mode_show(struct seq_file *out, void *unused)
 {
@@ -218,11 +263,14 @@ static const struct file_operations mode_fops = {
 /**
  * aeration_durable_files - make the files in debugfs
  * @folder: where
+ * @dev: the device
  *
  * Context: process context; may sleep.
  */
-void aeration_durable_files(struct dentry *folder)
+void aeration_durable_files(struct dentry *folder,
+			    struct aerator_dev_info *dev)
 {
+	device = dev;
 	debugfs_create_file("restore_mode", 0600, folder, NULL, &mode_fops);
 	debugfs_create_u32("restore_at", 0600, folder, &restore_at);
 	debugfs_create_u32("restore_us", 0600, folder, &restore_us);
@@ -232,4 +280,8 @@ void aeration_durable_files(struct dentry *folder)
 	debugfs_create_u64("dirty", 0400, folder, &dirty);
 	debugfs_create_u64("noted", 0400, folder, &noted);
 	debugfs_create_u64("restores", 0400, folder, &restores);
+	debugfs_create_bool("starved", 0400, folder, &starved);
+	debugfs_create_file_unsafe("limit_mb", 0600, folder, NULL, &limit_fops);
+	debugfs_create_file_unsafe("forfeit_mb", 0600, folder, NULL,
+				   &forfeit_fops);
 }

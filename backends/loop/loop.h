@@ -18,8 +18,10 @@ int aeration_record_show(struct seq_file *out, void *unused);
 void aeration_durable_take(const struct aerator_block *block, bool scrubbed);
 int aeration_durable_restore(struct aerator_dev_info *dev,
 			     struct aerator_batch *batch);
-bool aeration_durable_ready(struct aerator_dev_info *dev);
-void aeration_durable_note_held(struct aerator_dev_info *dev, u64 bytes);
-void aeration_durable_files(struct dentry *folder);
+bool aeration_durable_ready(struct aerator_dev_info *dev, u64 bytes);
+void aeration_durable_note_held(struct aerator_dev_info *dev, u64 bytes,
+				bool missed);
+void aeration_durable_files(struct dentry *folder,
+			    struct aerator_dev_info *dev);
 
 #endif /* _AERATION_LOOP_H */

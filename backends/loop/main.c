@@ -252,7 +252,7 @@ static void make_folder(void)
 	debugfs_create_file("batches", 0400, loop.folder, NULL,
 			    &aeration_record_fops);
 	if (durable)
-		aeration_durable_files(loop.folder);
+		aeration_durable_files(loop.folder, &loop.dev);
 }
 
 static int __init loop_init(void)
@@ -278,8 +278,10 @@ static void __exit loop_exit(void)
 {
 	WRITE_ONCE(loop.leaving, true);
 	wake_up(&loop.changed);
-	aerator_shutdown(&loop.dev);
 	debugfs_remove_recursive(loop.folder);
+	aerator_limit_held(&loop.dev, U64_MAX);
+	aerator_forfeit(&loop.dev, 0);
+	aerator_shutdown(&loop.dev);
 	aeration_record_stop();
 }
 

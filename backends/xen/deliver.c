@@ -41,12 +41,8 @@ static void advance(const struct aerator_batch *batch, struct place *at,
 static void list_extents(struct xb_io *io, const struct aerator_batch *batch,
 			 struct place at)
 {
-	unsigned long most = io->most >> io->order;
+	unsigned int most = XB_CALL_PAGES >> io->order;
 
-	if (!most)
-		most = 1;
-	if (most > XB_EXTENTS)
-		most = XB_EXTENTS;
 	io->run_order = io->order;
 	for (io->nr = 0; io->nr < most && at.block < batch->nr; io->nr++) {
 		io->pfn[io->nr] = batch->block[at.block].pfn + at.page;

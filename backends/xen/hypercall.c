@@ -42,15 +42,16 @@ MODULE_PARM_DESC(populate_calls,
 
 /**
  * aeration_xen_memory_op - every memory hypercall of this backend
- * @op: XENMEM_decrease_reservation, XENMEM_populate_physmap or XENMEM_exchange
+ * @op: one of XENMEM_*
  * @arg: the structure that belongs to it
  *
  * A function of its own, so that a test can put a probe on it. Xen interrupts a
  * long call to let this domain have its interrupts and goes on by itself.
  *
  * Context: any; may take long.
- * Return: what Xen returns; for the first two the number of extents done, also
- *	if it refuses, and a negative error only if there is no such hypercall.
+ * Return: what Xen returns; for XENMEM_decrease_reservation and
+ *	XENMEM_populate_physmap the number of extents done, also if it refuses, and a
+ *	negative error only if there is no such hypercall.
  */
 noinline long aeration_xen_memory_op(unsigned int op, void *arg)
 {
@@ -74,6 +75,20 @@ noinline long aeration_xen_memory_op(unsigned int op, void *arg)
 noinline int aeration_xen_mem_type(struct xen_hvm_get_mem_type *ask)
 {
 	return HYPERVISOR_hvm_op(HVMOP_get_mem_type, ask);
+}
+
+/**
+ * aeration_xb_own_pages - how much memory this domain has, or may have
+ * @op: XENMEM_current_reservation or XENMEM_maximum_reservation
+ *
+ * Context: any.
+ * Return: pages, or a negative error.
+ */
+long aeration_xb_own_pages(unsigned int op)
+{
+	domid_t self = DOMID_SELF;
+
+	return aeration_xen_memory_op(op, &self);
 }
 
 /**

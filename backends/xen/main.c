@@ -79,15 +79,26 @@ static int start_up(void)
 
 	aeration_xb.dev.capacity = capacity;
 	aeration_xb.failed = false;
+	aeration_xb_toolstack_start(&aeration_xb);
 	err = aerator_startup(&aeration_xb.dev);
 	aeration_xb.offered = !err;
+	if (!err) {
+		aeration_xb_control_start();
+		return 0;
+	}
+	aeration_xb_toolstack_stop();
+	aeration_xb_toolstack_end();
 	return err;
 }
 
 static void shut_down(void)
 {
-	if (aeration_xb.offered)
+	if (aeration_xb.offered) {
+		aeration_xb_control_stop();
+		aeration_xb_toolstack_stop();
 		aerator_shutdown(&aeration_xb.dev);
+		aeration_xb_toolstack_end();
+	}
 	aeration_xb.offered = false;
 }
 
@@ -135,7 +146,6 @@ static int xb_thaw(struct device *unused)
 /* This may be another host: other limits, and another xenstore. */
 static int xb_restored(struct device *device)
 {
-	aeration_xb_forget_cost();
 	find_order();
 	aeration_xb_store_again();
 	return xb_thaw(device);

@@ -6,42 +6,12 @@
 
 #include <linux/compiler.h>
 #include <linux/kernel.h>
-#include <linux/ktime.h>
-#include <linux/math64.h>
 #include <linux/module.h>
 #include <linux/printk.h>
 #include <linux/sched.h>
-#include <xen/balloon.h>
 #include <xen/interface/xen.h>
 #include <xen/interface/memory.h>
 #include "xb.h"
-
-/*
- * How long one hypercall should take at most. The scheduler of this domain does
- * not get a word in meanwhile, unless the kernel is fully preemptible: a call
- * that takes a few ms for each page, as it can where processors are emulated,
- * would pass for a lockup, which is 20 s. A gigabyte at a time fits elsewhere.
- */
-#define XB_CALL_NS	NSEC_PER_SEC
-
-/*
- * Pages in the first call, of which nobody knows how long it takes. 16 MiB were
- * seen to take 26 s: two emulated processors that had to interrupt each other
- * for each page, on a busy host.
- */
-#define XB_FIRST_PAGES	512UL
-
-/* A call is no more than so many times as large as the one before might be. */
-#define XB_GROWTH	8
-
-/*
- * Calls for fewer pages say little about what a page costs, if more could have
- * been asked for.
- */
-#define XB_SAMPLE_PAGES	256UL
-
-/* Pages in a call, at least, however long the last one was kept from running. */
-#define XB_LEAST_PAGES	16UL
 
 /* Guest frame numbers are what Xen takes from an auto-translated domain. */
 static void use_pfns(struct xb_io *io)
@@ -52,22 +22,9 @@ static void use_pfns(struct xb_io *io)
 		io->frame[i] = io->pfn[i];
 }
 
-/* Have the next hypercall take as long as it may. */
-static void learn(struct xb_io *io, unsigned int done, u64 ns)
-{
-	unsigned long pages = (unsigned long)done << io->run_order;
-
-	if (done && pages >= min(XB_SAMPLE_PAGES, io->most))
-		io->most = max_t(u64, XB_LEAST_PAGES,
-				 min_t(u64, (u64)io->most * XB_GROWTH,
-				       div64_u64((u64)pages * XB_CALL_NS,
-						 ns + 1)));
-}
-
 /* As struct xb_calls has it. Process context; may sleep; allocates nothing. */
 static unsigned int decrease(struct xb_io *io)
 {
-	u64 start = ktime_get_ns();
 	unsigned int done;
 
 	if (aeration_xb.pv) {
@@ -76,7 +33,6 @@ static unsigned int decrease(struct xb_io *io)
 		use_pfns(io);
 		done = aeration_xb_call(XENMEM_decrease_reservation, io);
 	}
-	learn(io, done, ktime_get_ns() - start);
 	cond_resched();
 	return done;
 }
@@ -84,7 +40,6 @@ static unsigned int decrease(struct xb_io *io)
 /* Likewise, from memory reclaim, too. */
 static unsigned int populate(struct xb_io *io)
 {
-	u64 start = ktime_get_ns();
 	unsigned int done;
 
 	if (aeration_xb.pv) {
@@ -93,7 +48,6 @@ static unsigned int populate(struct xb_io *io)
 		use_pfns(io);
 		done = aeration_xb_call(XENMEM_populate_physmap, io);
 	}
-	learn(io, done, ktime_get_ns() - start);
 	cond_resched();
 	return done;
 }
@@ -129,19 +83,8 @@ static const struct xb_calls calls = {
 	.is_backed = aeration_xb_is_backed,
 };
 
-static struct xb_io react_io = { .xen = &calls, .most = XB_FIRST_PAGES };
-static struct xb_io restore_io = { .xen = &calls, .most = XB_FIRST_PAGES };
-
-/**
- * aeration_xb_forget_cost - begin anew with small hypercalls: the host may be another
- *
- * Context: while neither react nor restore can be called.
- */
-void aeration_xb_forget_cost(void)
-{
-	react_io.most = XB_FIRST_PAGES;
-	restore_io.most = XB_FIRST_PAGES;
-}
+static struct xb_io react_io = { .xen = &calls };
+static struct xb_io restore_io = { .xen = &calls };
 
 /*
  * Xen that did not say how large extents may be refuses all of a batch if they
@@ -194,50 +137,10 @@ static int xb_restore(struct aerator_dev_info *dev, struct aerator_batch *batch)
 	return err;
 }
 
-/*
- * Beside the stock balloon.
- *
- * Both take free pages and give them to Xen, each its own, and neither touches
- * those of the other. The toolstack sets a target for the domain and, at the
- * same time, Xen's limit for it: a little more than the target (libxl:
- * libxl_set_memory_target()). The balloon makes its own count of pages
- * (current_pages), which does not know what is held here, meet the target. So
- * the domain ends up with the target less what is held, and Xen's limit has room
- * for exactly that: held memory can be had again, whichever way the target went.
- *
- * This is not so while the balloon still has pages to give. The domain then has
- * more than its limit allows, or is about to, and Xen would refuse to give back
- * what it is given now. And free memory is what the balloon is waiting for.
- *
- * A domain that Xen populates on demand (memory < maxmem) starts in that state:
- * it believes that it has maxmem, and there is a debt, entries to be populated
- * on demand for which Xen has set aside no memory. Until the balloon has paid it
- *   - writing to a free page, as scrubbing does, may be what Xen has no memory
- *     for, and the domain would be crashed for it;
- *   - Xen keeps what it is given, to cover the debt
- *     (arch/x86/mm/p2m-pod.c, p2m_pod_decrease_reservation(): steal_for_cache),
- *     so nothing is won for the host, and asking for it again meets the limit.
- * Once the balloon is where it should be, as many entries are left as there is
- * memory set aside. Giving a page that was never touched to Xen then takes away
- * one of each, and giving one that was used frees it: the books stay balanced.
- * It does not matter either way which pages are taken.
- *
- * A balloon that has less than its target is no reason to wait: what it gets
- * from Xen becomes free memory here, and is surplus or it is not.
- */
-static bool xb_ready(struct aerator_dev_info *dev)
+static void xb_note_held(struct aerator_dev_info *dev, u64 bytes, bool starved)
 {
-#ifdef CONFIG_XEN_BALLOON
-	return READ_ONCE(balloon_stats.current_pages) <=
-	       READ_ONCE(balloon_stats.target_pages);
-#else
-	return true;
-#endif
-}
-
-static void xb_note_held(struct aerator_dev_info *dev, u64 bytes)
-{
-	aeration_xb_store_note(bytes);
+	aeration_xb_store_note(bytes, starved);
+	aeration_xb_toolstack_held();
 }
 
 static const struct aerator_ops xb_ops = {
@@ -246,7 +149,7 @@ static const struct aerator_ops xb_ops = {
 	.residency = AERATOR_DURABLE,
 	.react = xb_react,
 	.restore = xb_restore,
-	.ready = xb_ready,
+	.ready = aeration_xb_toolstack_ready,
 	.note_held = xb_note_held,
 };
 

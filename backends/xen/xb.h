@@ -3,7 +3,10 @@
  * aeration_xen.ko: hand free memory of a Xen domain back to Xen.
  *
  *	main.c		life of the module, its parameters, save and restore
+ *	control.c	does as domain 0 asks
  *	memory.c	the core's calls; decrease and populate
+ *	toolstack.c	gets along with the toolstack
+ *	balloon.c	has the stock balloon count what is held
  *	deliver.c	a batch in hypercalls, and what became of each page; pure
  *	pv.c		what a PV domain has to do besides: it sees real frames
  *	hypercall.c	the hypercalls, counted, and the largest extent Xen takes
@@ -19,10 +22,11 @@
  *	xb.offered	module init and exit, and the PM notifier, which nothing
  *			runs beside: init comes before it is registered, exit
  *			after it has gone
- *	the held amount	xenstore.c: written under the core's lock, read by one work
- *			item
- * So there is no lock here. Lock order is the core's: nothing here calls the
- * core from inside react or restore but aerator_fail(), from react.
+ *	the held amount	xenstore.c: written under the core's lock, read by work items
+ *	what is asked	toolstack.c, control.c: each has a work item, which alone looks
+ *			and acts; all others only queue it
+ * There is one lock, for the text of an answer. Lock order is the core's: nothing here
+ * calls the core from inside react or restore but aerator_fail(), from react.
  */
 #ifndef _AERATION_XEN_XB_H
 #define _AERATION_XEN_XB_H
@@ -35,6 +39,9 @@
 
 /* Largest extent that is ever asked for: a superpage of 2 MiB on x86. */
 #define XB_ORDER_MAX	9
+
+/* Room for what is written to a node of xenstore, with the closing zero. */
+#define XB_ANSWER_SIZE	64
 
 /**
  * struct xb - the one device
@@ -57,13 +64,35 @@ struct xb {
 /* memory.c */
 extern struct xb aeration_xb;
 int aeration_xb_is_backed(unsigned long pfn);
-void aeration_xb_forget_cost(void);
 
 /* hypercall.c */
 long aeration_xen_memory_op(unsigned int op, void *arg);
 int aeration_xen_mem_type(struct xen_hvm_get_mem_type *ask);
 unsigned int aeration_xb_call(unsigned int op, struct xb_io *io);
 unsigned int aeration_xb_largest_order(unsigned int most, bool *known);
+long aeration_xb_own_pages(unsigned int op);
+
+/* balloon.c */
+void aeration_xb_balloon_start(void);
+void aeration_xb_balloon_stop(struct aerator_dev_info *dev);
+void aeration_xb_balloon_told(unsigned long pages);
+bool aeration_xb_balloon_steer(struct aerator_dev_info *dev,
+			       unsigned long surplus);
+bool aeration_xb_balloon_wants(void);
+bool aeration_xb_balloon_gives(void);
+unsigned long aeration_xb_balloon_has(void);
+
+/* toolstack.c */
+void aeration_xb_toolstack_start(struct xb *xb);
+void aeration_xb_toolstack_stop(void);
+void aeration_xb_toolstack_end(void);
+void aeration_xb_toolstack_held(void);
+void aeration_xb_toolstack_allow(u64 bytes);
+bool aeration_xb_toolstack_ready(struct aerator_dev_info *dev, u64 bytes);
+
+/* control.c */
+void aeration_xb_control_start(void);
+void aeration_xb_control_stop(void);
 
 /* pv.c */
 #ifdef CONFIG_XEN_PV
@@ -84,7 +113,8 @@ static inline unsigned int aeration_xb_pv_populate(struct xb_io *io)
 /* xenstore.c */
 void aeration_xb_store_start(void);
 void aeration_xb_store_stop(void);
-void aeration_xb_store_note(u64 bytes);
+void aeration_xb_store_note(u64 bytes, bool starved);
+void aeration_xb_store_answer(const char *answer);
 void aeration_xb_store_again(void);
 u64 aeration_xb_store_held(void);
 

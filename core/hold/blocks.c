@@ -16,7 +16,6 @@
 #include <linux/spinlock.h>
 #include <linux/string.h>
 #include <linux/sysfs.h>
-#include <linux/vmstat.h>
 #include "hold.h"
 #include "zones.h"
 
@@ -27,11 +26,8 @@
  * @pool: held blocks of each node, by the lru of their first page; those that
  *	went first come back first: they are of the zone that the kernel prefers
  * @held_on: how many there are; read without @lock
- * @out_on: blocks of each node that are taken and can be given back: quarantined
- *	ones are not among them
- * @counted_on: of these, how many count as reclaimable
- * @withheld: none does: nobody can have them restored
- * @out: pages in all blocks of @out_on; read without @lock
+ * @forfeit: held blocks that cannot be had back, like @pool
+ * @forfeited: how many there are; read without @lock
  * @quarantine: quarantined blocks, like @pool
  * @count: blocks by state; AERATOR_BLOCK_FREE: those given back again, as a
  *	counter; read without @lock
@@ -42,15 +38,14 @@ static struct blocks {
 	spinlock_t lock;	/* see above */
 	struct list_head pool[MAX_NUMNODES];
 	unsigned long held_on[MAX_NUMNODES];
-	unsigned long out_on[MAX_NUMNODES];
-	unsigned long counted_on[MAX_NUMNODES];
-	bool withheld;
-	unsigned long out;
+	struct list_head forfeit;
+	unsigned long forfeited;
 	struct list_head quarantine;
 	unsigned long count[AERATOR_BLOCK_STATES];
 	u64 taken;
 } blocks = {
 	.lock = __SPIN_LOCK_UNLOCKED(blocks.lock),
+	.forfeit = LIST_HEAD_INIT(blocks.forfeit),
 	.quarantine = LIST_HEAD_INIT(blocks.quarantine),
 };
 
@@ -67,27 +62,10 @@ static void move_locked(enum aerator_block_state from,
 	WRITE_ONCE(blocks.count[to], blocks.count[to] + nr);
 }
 
-/* Have the kernel count on what can be had back on a node, and on no more. */
-static void count_locked(int nid)
-{
-	unsigned long now = blocks.withheld ? 0 : blocks.out_on[nid];
-
-	lockdep_assert_held(&blocks.lock);
-	mod_node_page_state(NODE_DATA(nid), NR_KERNEL_MISC_RECLAIMABLE,
-			    ((long)now - (long)blocks.counted_on[nid]) *
-			    (long)block_pages());
-	blocks.counted_on[nid] = now;
-}
-
 /* A block more, or less, that can be had back. */
-static void out_locked(const struct page *page, int more)
+static void count_out(const struct page *page, int more)
 {
-	int nid = page_to_nid(page);
-
-	lockdep_assert_held(&blocks.lock);
-	blocks.out_on[nid] += more;
-	WRITE_ONCE(blocks.out, blocks.out + more * (long)block_pages());
-	count_locked(nid);
+	aeration_account_out(page_to_nid(page), more * (long)block_pages());
 }
 
 /**
@@ -130,78 +108,20 @@ unsigned long aeration_blocks_of(unsigned long pages)
 	return (pages + block_pages() - 1) >> blocks.order;
 }
 
-/* Of some nodes, the one that can best do without a block, if one can. */
-static int giving_node(const nodemask_t *nodes, const struct limits *limits)
-{
-	int nid, best = NUMA_NO_NODE;
-	long most = block_pages();
-
-	for_each_node_mask(nid, *nodes) {
-		long spare = aeration_zones_spare(nid) -
-			     (long)aeration_zones_share(nid, limits->reserve);
-
-		if (spare >= most) {
-			most = spare;
-			best = nid;
-		}
-	}
-	return best;
-}
-
-static bool may_take(const struct limits *limits)
-{
-	return aeration_zones_free() >= limits->free + block_pages() &&
-	       aeration_zones_large(blocks.order) >=
-	       limits->large + block_pages();
-}
-
-static void count_taken(const struct page *page)
+/**
+ * aeration_blocks_taken - a block was taken from the allocator
+ * @page: its first page; isolated from now on
+ *
+ * Context: any but hard interrupts.
+ */
+void aeration_blocks_taken(const struct page *page)
 {
 	spin_lock_bh(&blocks.lock);
 	blocks.taken++;
 	WRITE_ONCE(blocks.count[AERATOR_BLOCK_ISOLATED],
 		   blocks.count[AERATOR_BLOCK_ISOLATED] + 1);
-	out_locked(page, 1);
+	count_out(page, 1);
 	spin_unlock_bh(&blocks.lock);
-}
-
-/**
- * aeration_blocks_take - take free blocks from the allocator
- * @batch: where to put them, isolated
- * @nr: at most so many; there is room for them
- * @limits: what that must leave
- * @zeroed: fill them with zeros
- *
- * Node by node, and never one of another node than the one that can spare it.
- *
- * Context: process context; may sleep, but never waits for memory.
- */
-void aeration_blocks_take(struct aerator_batch *batch, unsigned int nr,
-			  const struct limits *limits, bool zeroed)
-{
-	nodemask_t nodes = node_online_map;
-
-	batch->nr = 0;
-	while (batch->nr < nr && may_take(limits)) {
-		int nid = giving_node(&nodes, limits);
-		struct page *page;
-
-		if (nid == NUMA_NO_NODE)
-			break;
-		page = aeration_pages_take(nid, blocks.order, zeroed);
-		if (!page) {
-			/* What it has is in small pieces. */
-			node_clear(nid, nodes);
-			continue;
-		}
-		count_taken(page);
-		batch->block[batch->nr++] = (struct aerator_block) {
-			.pfn = page_to_pfn(page),
-			.order = blocks.order,
-			.state = AERATOR_BLOCK_ISOLATED,
-		};
-		cond_resched();
-	}
 }
 
 /**
@@ -225,7 +145,7 @@ static void give_back(struct page *page)
 {
 	spin_lock_bh(&blocks.lock);
 	move_locked(AERATOR_BLOCK_ISOLATED, AERATOR_BLOCK_FREE, 1);
-	out_locked(page, -1);
+	count_out(page, -1);
 	spin_unlock_bh(&blocks.lock);
 	aeration_pages_free(page, blocks.order);
 }
@@ -233,7 +153,7 @@ static void give_back(struct page *page)
 static void quarantine_locked(struct page *page)
 {
 	list_add(&page->lru, &blocks.quarantine);
-	out_locked(page, -1);
+	count_out(page, -1);
 }
 
 static void pool_add_locked(struct page *page)
@@ -340,8 +260,10 @@ static unsigned long held_pages_locked(void)
 }
 
 /**
- * aeration_blocks_note_held - tell a backend how much is held
+ * aeration_blocks_note_held - tell a backend how much is held, and whether it is missed
  * @dev: its device
+ *
+ * Without what is forfeited: it has said that itself.
  *
  * Under the lock, so that what the backend hears last is true.
  *
@@ -349,28 +271,78 @@ static unsigned long held_pages_locked(void)
  */
 void aeration_blocks_note_held(struct aerator_dev_info *dev)
 {
+	unsigned long pages;
+
 	if (!dev->ops->note_held)
 		return;
 	spin_lock_bh(&blocks.lock);
-	dev->ops->note_held(dev, (u64)held_pages_locked() << PAGE_SHIFT);
+	pages = held_pages_locked() - (blocks.forfeited << blocks.order);
+	dev->ops->note_held(dev, (u64)pages << PAGE_SHIFT,
+			    aeration_account_is_starved());
 	spin_unlock_bh(&blocks.lock);
 }
 
-/**
- * aeration_blocks_withhold - say whether what is held can be had back at all
- * @withheld: it cannot, and the kernel must not count on it
- *
- * Context: any but hard interrupts.
- */
-void aeration_blocks_withhold(bool withheld)
+/* The node that most is held of, or NUMA_NO_NODE. */
+static int fullest_locked(void)
 {
-	int nid;
+	int nid, best = NUMA_NO_NODE;
 
-	spin_lock_bh(&blocks.lock);
-	blocks.withheld = withheld;
+	lockdep_assert_held(&blocks.lock);
 	for_each_online_node(nid)
-		count_locked(nid);
-	spin_unlock_bh(&blocks.lock);
+		if (blocks.held_on[nid] &&
+		    (best == NUMA_NO_NODE ||
+		     blocks.held_on[nid] > blocks.held_on[best]))
+			best = nid;
+	return best;
+}
+
+/* Return: false if there is none to forfeit. */
+static bool forfeit_locked(void)
+{
+	int nid = fullest_locked();
+	struct page *page;
+
+	if (nid == NUMA_NO_NODE)
+		return false;
+	page = list_last_entry(&blocks.pool[nid], struct page, lru);
+	list_move_tail(&page->lru, &blocks.forfeit);
+	WRITE_ONCE(blocks.held_on[nid], blocks.held_on[nid] - 1);
+	WRITE_ONCE(blocks.forfeited, blocks.forfeited + 1);
+	aeration_account_forfeit(page, block_pages());
+	return true;
+}
+
+static void take_back_locked(void)
+{
+	struct page *page = list_last_entry(&blocks.forfeit, struct page, lru);
+
+	list_del(&page->lru);
+	WRITE_ONCE(blocks.forfeited, blocks.forfeited - 1);
+	aeration_account_forfeit(page, -(long)block_pages());
+	pool_add_locked(page);
+}
+
+/**
+ * aeration_blocks_forfeit - say how many of the blocks that are held cannot be had back
+ * @nr: so many; fewer if fewer are held
+ *
+ * Context: process context; may sleep.
+ * Return: how many are forfeited now.
+ */
+unsigned long aeration_blocks_forfeit(unsigned long nr)
+{
+	bool more = true;
+
+	while (more) {
+		spin_lock_bh(&blocks.lock);
+		if (blocks.forfeited > nr)
+			take_back_locked();
+		else
+			more = blocks.forfeited < nr && forfeit_locked();
+		spin_unlock_bh(&blocks.lock);
+		cond_resched();
+	}
+	return aeration_blocks_forfeited();
 }
 
 /**
@@ -383,6 +355,31 @@ void aeration_blocks_withhold(bool withheld)
 unsigned long aeration_blocks_count(enum aerator_block_state state)
 {
 	return READ_ONCE(blocks.count[state]);
+}
+
+/**
+ * aeration_blocks_forfeited - how many of the blocks that are held cannot be had back
+ *
+ * Context: any.
+ * Return: blocks.
+ */
+unsigned long aeration_blocks_forfeited(void)
+{
+	return READ_ONCE(blocks.forfeited);
+}
+
+/**
+ * aeration_blocks_due - how many of the blocks that are held can be had back
+ *
+ * Context: any.
+ * Return: blocks that are held, less those that are forfeited.
+ */
+unsigned long aeration_blocks_due(void)
+{
+	unsigned long held = READ_ONCE(blocks.count[AERATOR_BLOCK_HELD]);
+	unsigned long forfeited = aeration_blocks_forfeited();
+
+	return held > forfeited ? held - forfeited : 0;
 }
 
 /**
@@ -411,17 +408,6 @@ unsigned long aeration_blocks_held_pages(void)
 	pages = held_pages_locked();
 	spin_unlock_bh(&blocks.lock);
 	return pages;
-}
-
-/**
- * aeration_blocks_out_pages - pages that are taken and can be given back
- *
- * Context: any.
- * Return: pages, those on their way included.
- */
-unsigned long aeration_blocks_out_pages(void)
-{
-	return READ_ONCE(blocks.out);
 }
 
 /**

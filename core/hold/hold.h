@@ -12,12 +12,15 @@
  * reclaimable by the kernel for as long as the hypervisor does not withhold them.
  *
  * From the top down; each calls only what stands below it:
+ *	host.c		what a backend tells of its host
  *	source.c	its life, and the tick: what is to be done now
  *	surrender.c	a work item that lets go of batches
  *	reclaim.c	who needs memory: shrinker, OOM notifier, tracepoints
  *	restore.c	gets blocks back
  *	need.c		how much must be free, and how much is to come back
+ *	take.c		takes free blocks
  *	blocks.c	the blocks, their states and pools
+ *	account.c	what the kernel is told of them
  *	pages.c		pages from the allocator and back
  *	floor.c zones.c	arithmetic; free memory as the allocator sees it
  *
@@ -33,7 +36,9 @@
  *	isolated	surrender.c on its way out or back, in dev->batch;
  *			restore.c on its way back, in its own batch
  *	in flight	the backend's react, in dev->batch
- *	held		the pool of its node
+ *	held		the pool of its node; or, if it is forfeited, a list of its own:
+ *			the hypervisor does not give it back before the backend says
+ *			so, and it is no memory of the guest's until then
  *	restoring	the backend's restore, in restore.c's batch
  *	quarantined	the quarantine, for good
  *
@@ -47,6 +52,7 @@
  *	watch.lock		the pacer
  *	need.c's lock		the floor
  *	blocks.c's lock		lists and counts
+ *	account.c's lock	what the kernel counts
  * Restoring never waits for surrendering.
  */
 #ifndef _AERATION_HOLD_H
@@ -57,6 +63,8 @@
 #include "../source.h"
 
 extern const struct source aeration_hold_source;
+
+bool aeration_hold_is_for(const struct aerator_dev_info *dev);
 
 int aeration_hold_init(void);
 void aeration_hold_exit(void);
@@ -92,12 +100,21 @@ void aeration_pages_hide(const struct aerator_batch *batch);
 bool aeration_pages_hiding(void);
 void aeration_pages_free(struct page *page, unsigned int order);
 
+/* account.c */
+void aeration_account_out(int nid, long pages);
+void aeration_account_forfeit(struct page *page, long pages);
+unsigned long aeration_account_out_pages(void);
+unsigned long aeration_account_due_pages(void);
+bool aeration_account_withhold(bool withheld);
+bool aeration_account_is_withheld(void);
+bool aeration_account_starve(bool starved);
+bool aeration_account_is_starved(void);
+
 /* blocks.c */
 void aeration_blocks_init(void);
 unsigned int aeration_blocks_order(void);
 unsigned long aeration_blocks_of(unsigned long pages);
-void aeration_blocks_take(struct aerator_batch *batch, unsigned int nr,
-			  const struct limits *limits, bool zeroed);
+void aeration_blocks_taken(const struct page *page);
 void aeration_blocks_mark(struct aerator_batch *batch,
 			  enum aerator_block_state to);
 struct settled aeration_blocks_settle(const struct aerator_batch *batch,
@@ -105,12 +122,17 @@ struct settled aeration_blocks_settle(const struct aerator_batch *batch,
 void aeration_blocks_fetch(struct aerator_batch *batch, unsigned long nr,
 			   int nid);
 void aeration_blocks_note_held(struct aerator_dev_info *dev);
-void aeration_blocks_withhold(bool withheld);
+unsigned long aeration_blocks_forfeit(unsigned long nr);
 unsigned long aeration_blocks_count(enum aerator_block_state state);
+unsigned long aeration_blocks_forfeited(void);
+unsigned long aeration_blocks_due(void);
 unsigned long aeration_blocks_held_on(int nid);
 unsigned long aeration_blocks_held_pages(void);
-unsigned long aeration_blocks_out_pages(void);
 int aeration_blocks_show(char *buf);
+
+/* take.c */
+void aeration_take(struct aerator_batch *batch, unsigned int nr,
+		   const struct limits *limits, bool zeroed);
 
 /* need.c */
 void aeration_need_init(void);
@@ -119,6 +141,8 @@ void aeration_need_sampled(void);
 void aeration_need_restored(unsigned int blocks, u64 ns);
 unsigned long aeration_need_step(u64 ns);
 unsigned long aeration_need_keep(void);
+void aeration_need_limit_held(unsigned long pages);
+unsigned long aeration_need_may_hold(void);
 void aeration_need_limits(struct limits *limits);
 unsigned long aeration_need_wanted(void);
 bool aeration_need_is_short(int nid);
@@ -138,8 +162,6 @@ unsigned long aeration_restore_needed(unsigned long blocks, int nid,
 unsigned long aeration_restore_excess(unsigned long blocks);
 bool aeration_restore_all(unsigned int tries, bool (*cancelled)(void));
 u32 aeration_restore_pause_ms(void);
-bool aeration_restore_is_starved(void);
-bool aeration_restore_is_withheld(void);
 bool aeration_restore_is_spoiled(void);
 void aeration_restore_content(void);
 void aeration_restore_note_lost(unsigned int lost);

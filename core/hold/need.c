@@ -16,6 +16,7 @@
  * somebody is seen to look for those, as much as is needed has to be large.
  */
 #include <linux/ktime.h>
+#include <linux/limits.h>
 #include <linux/math64.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
@@ -56,6 +57,7 @@
  * @filling: less than the low mark was free, and the high one has not been reached
  *	since; likewise
  * @filling_large: the same of large blocks
+ * @limit: most pages that the host allows to be held; likewise
  */
 static struct need {
 	spinlock_t lock;	/* see above */
@@ -64,8 +66,10 @@ static struct need {
 	u64 large_ms;
 	bool filling;
 	bool filling_large;
+	unsigned long limit;
 } need = {
 	.lock = __SPIN_LOCK_UNLOCKED(need.lock),
+	.limit = ULONG_MAX,
 };
 
 /**
@@ -77,7 +81,7 @@ static struct need {
  */
 bool aeration_need_read_unused(unsigned long *unused)
 {
-	*unused = aeration_zones_free() + aeration_blocks_out_pages();
+	*unused = aeration_zones_free() + aeration_account_out_pages();
 	return true;
 }
 
@@ -98,6 +102,7 @@ void aeration_need_init(void)
 	WRITE_ONCE(need.large_ms, 0);
 	WRITE_ONCE(need.filling, false);
 	WRITE_ONCE(need.filling_large, false);
+	WRITE_ONCE(need.limit, ULONG_MAX);
 }
 
 /**
@@ -107,7 +112,7 @@ void aeration_need_init(void)
  */
 void aeration_need_sampled(void)
 {
-	unsigned long out = aeration_blocks_out_pages();
+	unsigned long out = aeration_account_out_pages();
 
 	lockdep_assert_held(&aeration_watch.lock);
 	spin_lock(&need.lock);
@@ -168,6 +173,28 @@ static unsigned long reserve_pages(void)
 unsigned long aeration_need_keep(void)
 {
 	return reserve_pages() + aeration_zones_marks();
+}
+
+/**
+ * aeration_need_limit_held - set what the host allows to be held
+ * @pages: so much, whatever was asked for in the guest
+ *
+ * Context: any.
+ */
+void aeration_need_limit_held(unsigned long pages)
+{
+	WRITE_ONCE(need.limit, pages);
+}
+
+/**
+ * aeration_need_may_hold - the most that may be held, but for what is forfeited
+ *
+ * Context: process context.
+ * Return: pages.
+ */
+unsigned long aeration_need_may_hold(void)
+{
+	return min(aeration_param_max_held_pages(), READ_ONCE(need.limit));
 }
 
 static unsigned long floor_pages(void)
@@ -292,15 +319,15 @@ static unsigned long to_fill(bool *filling, unsigned long have,
  * aeration_need_wanted - how much of what is held the guest needs
  *
  * Context: any but hard interrupts.
- * Return: blocks, no more than are held.
+ * Return: blocks, no more than can be had back.
  */
 unsigned long aeration_need_wanted(void)
 {
-	unsigned long held = aeration_blocks_count(AERATOR_BLOCK_HELD);
+	unsigned long due = aeration_blocks_due();
 	unsigned long pages, half;
 	struct limits limits;
 
-	if (!held) {
+	if (!due) {
 		WRITE_ONCE(need.filling, false);
 		WRITE_ONCE(need.filling_large, false);
 		return 0;
@@ -316,7 +343,7 @@ unsigned long aeration_need_wanted(void)
 	else
 		WRITE_ONCE(need.filling_large, false);
 	pages = max(pages, nodes_lack(limits.reserve));
-	return min(aeration_blocks_of(pages), held);
+	return min(aeration_blocks_of(pages), due);
 }
 
 /**

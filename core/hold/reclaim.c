@@ -88,11 +88,11 @@ static void asked_fn(struct irq_work *work)
  */
 static void note_asked(int order)
 {
-	if (!aeration_blocks_count(AERATOR_BLOCK_HELD))
+	if (!aeration_blocks_due())
 		return;
 	aeration_need_asked(order);
 	/* Where there is none to be had the tick has its own time. */
-	if (!aeration_restore_is_withheld())
+	if (!aeration_account_is_withheld())
 		irq_work_queue(&reclaim.asked);
 }
 

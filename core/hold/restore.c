@@ -50,10 +50,8 @@
  * @quiesced: the backend must not be called
  * @state_lock: protects what follows; taken with bottom halves off
  * @pause: after the hypervisor came up short
- * @withheld: the hypervisor came up short the last time it was asked
- * @starved: and the guest needs what it has not given; read without @state_lock for
- *	show
- * @spoiled: so much was lost that the backend is done with; read likewise
+ * @spoiled: so much was lost that the backend is done with; read without @state_lock,
+ *	too
  * @lost_before: blocks that were quarantined when the source started
  * @pinned: the module of the backend must stay, or NULL
  */
@@ -64,8 +62,6 @@ static struct restore {
 	bool quiesced;
 	spinlock_t state_lock;		/* see above */
 	struct backoff pause;
-	bool withheld;
-	bool starved;
 	bool spoiled;
 	unsigned long lost_before;
 	struct module *pinned;
@@ -89,9 +85,8 @@ int aeration_restore_start(struct aerator_dev_info *dev)
 	if (!batch)
 		return -ENOMEM;
 	aeration_restore_again();
-	WRITE_ONCE(restore.withheld, false);
-	WRITE_ONCE(restore.starved, false);
-	aeration_blocks_withhold(false);
+	aeration_account_starve(false);
+	aeration_account_withhold(false);
 	mutex_lock(&restore.lock);
 	WRITE_ONCE(restore.dev, dev);
 	restore.batch = batch;
@@ -142,7 +137,7 @@ void aeration_restore_stop(void)
 	restore.batch = NULL;
 	mutex_unlock(&restore.lock);
 	unpin();
-	aeration_blocks_withhold(true);
+	aeration_account_withhold(true);
 }
 
 /**
@@ -160,16 +155,9 @@ void aeration_restore_quiesce(bool quiesced)
 
 static void set_withheld(bool withheld)
 {
-	bool was;
-
-	spin_lock_bh(&restore.state_lock);
-	was = restore.withheld;
-	WRITE_ONCE(restore.withheld, withheld);
-	WRITE_ONCE(restore.starved, withheld);
-	spin_unlock_bh(&restore.state_lock);
-	if (was == withheld)
+	aeration_account_starve(withheld);
+	if (aeration_account_withhold(withheld) == withheld)
 		return;
-	aeration_blocks_withhold(withheld);
 	if (withheld)
 		pr_warn("the hypervisor has no memory to give back; the guest has to do without %lu MiB and asks again every now and then: free memory on the host, or raise this guest's limit there\n",
 			aeration_blocks_held_pages() >> (20 - PAGE_SHIFT));
@@ -232,7 +220,7 @@ static void note_result(const struct settled *went, struct module *owner,
 	if (went->held) {
 		pin(owner);
 		set_withheld(true);
-	} else if (went->freed || !aeration_blocks_held_pages()) {
+	} else if (went->freed || !aeration_blocks_due()) {
 		set_withheld(false);
 		unpin();
 	}
@@ -316,32 +304,42 @@ unsigned long aeration_restore_excess(unsigned long blocks)
 			NUMA_NO_NODE, NULL, &failed);
 }
 
+/* Is there anything that is, or is to be, restored? */
+static bool is_due(void)
+{
+	return aeration_blocks_due() ||
+	       aeration_blocks_count(AERATOR_BLOCK_RESTORING);
+}
+
 /**
  * aeration_restore_all - get everything back
- * @tries: how often to begin anew if the hypervisor comes up short
+ * @tries: how often to begin anew if the hypervisor has none at all
  * @cancelled: optional: is it not wanted any more?
  *
  * What others are having restored is waited for.
  *
  * Context: process context; sleeps.
- * Return: true if nothing is held any more.
+ * Return: true if nothing is held any more that can be had back.
  */
 bool aeration_restore_all(unsigned int tries, bool (*cancelled)(void))
 {
 	bool failed;
 
-	while (aeration_blocks_held_pages() && READ_ONCE(restore.dev) &&
+	while (is_due() && READ_ONCE(restore.dev) &&
 	       !(cancelled && cancelled())) {
+		unsigned long done;
+
 		failed = false;
-		if (one_step(aeration_need_step(STEP_ALL_NS), NUMA_NO_NODE,
-			     NULL, &failed) && !failed)
+		done = one_step(aeration_need_step(STEP_ALL_NS), NUMA_NO_NODE,
+				NULL, &failed);
+		if (done && !failed)
 			continue;
 		/* One that loses what it is asked for is not asked for more. */
-		if (!--tries || READ_ONCE(restore.spoiled))
+		if (READ_ONCE(restore.spoiled) || (!done && !--tries))
 			break;
 		msleep(ALL_WAIT_MS);
 	}
-	return !aeration_blocks_held_pages();
+	return !is_due();
 }
 
 /**
@@ -361,30 +359,6 @@ u32 aeration_restore_pause_ms(void)
 }
 
 /**
- * aeration_restore_is_starved - does the hypervisor withhold memory that the guest
- * needs?
- *
- * Context: any.
- * Return: true from a restore that came up short to one that did not, or until
- *	the guest has no need any more.
- */
-bool aeration_restore_is_starved(void)
-{
-	return READ_ONCE(restore.starved);
-}
-
-/**
- * aeration_restore_is_withheld - did the hypervisor come up short the last time?
- *
- * Context: any.
- * Return: true if so: the kernel does not count on what is held.
- */
-bool aeration_restore_is_withheld(void)
-{
-	return READ_ONCE(restore.withheld);
-}
-
-/**
  * aeration_restore_is_spoiled - was so much lost that the backend is done with?
  *
  * Context: any.
@@ -398,9 +372,12 @@ bool aeration_restore_is_spoiled(void)
 /**
  * aeration_restore_content - the guest needs nothing of what is held
  *
- * Context: any but hard interrupts.
+ * Context: process context, while the source has its device.
  */
 void aeration_restore_content(void)
 {
-	WRITE_ONCE(restore.starved, false);
+	struct aerator_dev_info *dev = READ_ONCE(restore.dev);
+
+	if (aeration_account_starve(false) && dev)
+		aeration_blocks_note_held(dev);
 }

@@ -8,18 +8,13 @@
  */
 #define pr_fmt(fmt) "aeration: " fmt
 
-#include <linux/export.h>
-#include <linux/kstrtox.h>
 #include <linux/mm.h>
 #include <linux/module.h>
-#include <linux/moduleparam.h>
 #include <linux/notifier.h>
 #include <linux/reboot.h>
 #include <linux/string.h>
-#include <linux/sysfs.h>
 #include "../choose/choose.h"
 #include "../pace/watch.h"
-#include "../params.h"
 #include "hold.h"
 
 /* What the reboot notifiers are told when another kernel is about to be started. */
@@ -72,6 +67,18 @@ static struct hold {
 	struct notifier_block reboot;
 } hold;
 
+/**
+ * aeration_hold_is_for - is this the device that the source has?
+ * @dev: a device
+ *
+ * Context: any. The answer may be about to change.
+ * Return: true if so.
+ */
+bool aeration_hold_is_for(const struct aerator_dev_info *dev)
+{
+	return READ_ONCE(hold.dev) == dev;
+}
+
 static unsigned long held_mib(void)
 {
 	return aeration_blocks_held_pages() >> (20 - PAGE_SHIFT);
@@ -80,11 +87,10 @@ static unsigned long held_mib(void)
 /* How many blocks are held beyond what may be. */
 static unsigned long excess(void)
 {
-	unsigned long max = aeration_param_max_held_pages();
-	unsigned long held = aeration_blocks_count(AERATOR_BLOCK_HELD)
-			     << aeration_blocks_order();
+	unsigned long max = aeration_need_may_hold();
+	unsigned long due = aeration_blocks_due() << aeration_blocks_order();
 
-	return held > max ? aeration_blocks_of(held - max) : 0;
+	return due > max ? aeration_blocks_of(due - max) : 0;
 }
 
 /* When a restore that brought nothing is tried again, ms. */
@@ -107,12 +113,12 @@ static int bring_back(void)
 	aeration_restore_content();
 	if (READ_ONCE(hold.life) == LIFE_KEEPING &&
 	    !aeration_restore_is_spoiled())
-		blocks = aeration_blocks_count(AERATOR_BLOCK_HELD);
+		blocks = aeration_blocks_due();
 	else
 		blocks = excess();
 	/* Nobody needs one; but does the hypervisor have any again? */
-	if (!blocks && aeration_restore_is_withheld())
-		blocks = min(aeration_blocks_count(AERATOR_BLOCK_HELD), 1UL);
+	if (!blocks && aeration_account_is_withheld())
+		blocks = min(aeration_blocks_due(), 1UL);
 	if (blocks)
 		return aeration_restore_excess(blocks) ? 0 : retry_ms();
 	return WATCH_IDLE;
@@ -188,7 +194,7 @@ static void take_down(void)
 	aeration_surrender_end();
 	aeration_restore_stop();
 	WRITE_ONCE(hold.life, LIFE_EMPTY);
-	hold.dev = NULL;
+	WRITE_ONCE(hold.dev, NULL);
 }
 
 static bool may_have_pool(const struct aerator_dev_info *dev)
@@ -222,7 +228,7 @@ static int hold_start(struct aerator_dev_info *dev,
 	}
 	if (!may_have_pool(dev))
 		return -EEXIST;
-	hold.dev = dev;
+	WRITE_ONCE(hold.dev, dev);
 	hold.failed = false;
 	/* The backend's own copy of its name goes away with its module. */
 	hold.owner = aeration_choose_name(aeration_choose_parse(dev->ops->name));
@@ -240,7 +246,7 @@ static int hold_start(struct aerator_dev_info *dev,
 		aeration_surrender_end();
 		aeration_restore_stop();
 		hold.life = LIFE_EMPTY;
-		hold.dev = NULL;
+		WRITE_ONCE(hold.dev, NULL);
 		return err;
 	}
 	if (hold.stranded)
@@ -258,11 +264,15 @@ static bool hold_stop(void)
 
 	aeration_surrender_stop(SURRENDER_OFF);
 	WRITE_ONCE(hold.life, LIFE_KEEPING);
-	if (aeration_restore_all(again ? AGAIN_TRIES : STOP_TRIES, NULL)) {
+	aeration_restore_all(again ? AGAIN_TRIES : STOP_TRIES, NULL);
+	if (!aeration_blocks_held_pages()) {
 		take_down();
 		return true;
 	}
-	if (!again)
+	if (!again && !aeration_blocks_due())
+		pr_info("the host has forfeited %lu MiB; they come back when it says so\n",
+			held_mib());
+	else if (!again)
 		pr_err("the hypervisor did not give back %lu MiB; they are asked for every now and then, and come back when it has them; backend %s cannot be unloaded before\n",
 		       held_mib(), hold.owner);
 	aeration_watch_kick();
@@ -313,75 +323,6 @@ const struct source aeration_hold_source = {
 	.restore = hold_restore,
 	.order = aeration_blocks_order,
 };
-
-/**
- * aerator_quiesce - have the core leave a durable device alone for a while
- * @dev: a started device
- *
- * On return neither react nor restore is under way, and none is called until
- * aerator_resume(); what is held stays held. A guest that runs out of memory
- * meanwhile gets none back, so let it be short: while the guest is suspended.
- *
- * Context: process context; may sleep.
- */
-void aerator_quiesce(struct aerator_dev_info *dev)
-{
-	aeration_surrender_stop(SURRENDER_QUIESCED);
-	aeration_restore_quiesce(true);
-}
-EXPORT_SYMBOL_GPL(aerator_quiesce);
-
-/**
- * aerator_resume - undo aerator_quiesce()
- * @dev: a started device
- *
- * Context: process context; may sleep.
- */
-void aerator_resume(struct aerator_dev_info *dev)
-{
-	aeration_restore_quiesce(false);
-	aeration_surrender_go_on(SURRENDER_QUIESCED);
-	aeration_watch_kick();
-}
-EXPORT_SYMBOL_GPL(aerator_resume);
-
-/**
- * aerator_set_scrub - say whether blocks must be filled with zeros
- * @dev: a durable device, started or not
- * @scrub: they must
- *
- * After success no block is under way to the hypervisor for which it was otherwise.
- *
- * Context: process context; sleeps until a batch on its way is there.
- * Return: 0, or -EINTR with nothing changed if the caller was killed first.
- */
-int aerator_set_scrub(struct aerator_dev_info *dev, bool scrub)
-{
-	return aeration_surrender_scrub(dev, scrub);
-}
-EXPORT_SYMBOL_GPL(aerator_set_scrub);
-
-static int set_scrub(const char *val, const struct kernel_param *kp)
-{
-	bool scrub;
-
-	if (kstrtobool(val, &scrub))
-		return -EINVAL;
-	return aerator_set_scrub(kp->arg, scrub);
-}
-
-static int get_scrub(char *buf, const struct kernel_param *kp)
-{
-	const struct aerator_dev_info *dev = kp->arg;
-
-	return sysfs_emit(buf, "%c\n", READ_ONCE(dev->scrub) ? 'Y' : 'N');
-}
-
-const struct kernel_param_ops aerator_scrub_ops = {
-	.set = set_scrub,
-	.get = get_scrub,
-};
-EXPORT_SYMBOL_GPL(aerator_scrub_ops);
 
 /* What has no backing, in MiB. */
 static unsigned long unbacked_mib(void)

@@ -167,8 +167,8 @@ void aeration_surrender_end(void)
 /* How much more may be taken, in pages. */
 static unsigned long room(void)
 {
-	unsigned long max = aeration_param_max_held_pages();
-	unsigned long out = aeration_blocks_out_pages();
+	unsigned long max = aeration_need_may_hold();
+	unsigned long out = aeration_account_due_pages();
 
 	return max > out ? max - out : 0;
 }
@@ -181,7 +181,7 @@ static unsigned long budget(unsigned long surplus)
 	struct limits limits;
 
 	aeration_need_limits(&limits);
-	pages = aeration_pacer_budget(surplus, aeration_blocks_out_pages(),
+	pages = aeration_pacer_budget(surplus, aeration_account_out_pages(),
 				      free > limits.free ? free - limits.free : 0);
 	pages = min(pages, large > limits.large ? large - limits.large : 0);
 	return min(pages, room()) >> aeration_blocks_order();
@@ -213,11 +213,13 @@ static void note_cost(unsigned int nr, u64 ns)
 	surrender.block_ns = max(cost, 1UL);
 }
 
-static bool is_ready(void)
+static bool is_ready(unsigned long blocks)
 {
 	struct aerator_dev_info *dev = surrender.dev;
 
-	return !dev->ops->ready || dev->ops->ready(dev);
+	return !dev->ops->ready ||
+	       dev->ops->ready(dev, (u64)blocks <<
+				    (PAGE_SHIFT + aeration_blocks_order()));
 }
 
 /* Let go of one batch of up to so many blocks. */
@@ -235,13 +237,13 @@ static enum result one_batch(unsigned long blocks, unsigned long *went)
 	if (surrender.stopped || aeration_restore_is_spoiled())
 		goto out;
 	result = REFUSED;
-	if (!is_ready())
+	if (!is_ready(blocks))
 		goto out;
 	batch = surrender.dev->batch;
 	nr = min(blocks, step_blocks());
 	start = ktime_get_ns();
 	aeration_need_limits(&limits);
-	aeration_blocks_take(batch, nr, &limits, surrender.dev->scrub);
+	aeration_take(batch, nr, &limits, surrender.dev->scrub);
 	result = batch->nr < nr ? FEW : DONE;
 	if (!batch->nr)
 		goto out;
@@ -368,7 +370,7 @@ int aeration_surrender_flush(bool again, bool (*cancelled)(void))
 {
 	u64 errors = aeration_batch_not_taken();
 	unsigned long left = flush_budget(), went = 0, blocks = left;
-	enum result result = is_ready() ? DONE : NOT_NOW;
+	enum result result = is_ready(left) ? DONE : NOT_NOW;
 
 	while (blocks && result == DONE && !cancelled()) {
 		result = one_batch(blocks, &went);

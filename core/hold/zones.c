@@ -121,6 +121,26 @@ unsigned long aeration_zones_large(unsigned int order)
 }
 
 /**
+ * aeration_zones_out_of_reach - free memory that blocks cannot be made of
+ *
+ * That of zones which promise that it can be taken out: what is held cannot be moved.
+ *
+ * Context: any.
+ * Return: pages.
+ */
+unsigned long aeration_zones_out_of_reach(void)
+{
+	unsigned long sum = 0;
+	int nid, z;
+
+	for_each_online_node(nid)
+		for (z = HIGHEST_ZONE + 1; z < MAX_NR_ZONES; z++)
+			sum += zone_page_state(&NODE_DATA(nid)->node_zones[z],
+					       NR_FREE_PAGES);
+	return sum;
+}
+
+/**
  * aeration_zones_marks - how much of that the kernel wants to be free
  *
  * Context: any.

@@ -15,6 +15,7 @@
 
 unsigned long aeration_zones_free(void);
 unsigned long aeration_zones_large(unsigned int order);
+unsigned long aeration_zones_out_of_reach(void);
 unsigned long aeration_zones_marks(void);
 long aeration_zones_spare(int nid);
 unsigned long aeration_zones_share(int nid, unsigned long pages);

@@ -116,11 +116,13 @@ struct module;
  *	returns and its blocks are back. Called when the guest has run out of
  *	memory while a batch has been in flight for long. Process context; may
  *	sleep, must not allocate memory or wait for react.
- * @ready: Optional, durable only: may blocks be taken from the allocator now?
- *	Any context; must not sleep. After false the core asks again later.
- * @note_held: Optional, durable only: the bytes now held have changed. Called
- *	in process context, from memory reclaim too, with locks held: must not
- *	sleep.
+ * @ready: Optional, durable only: may blocks be taken from the allocator now? So many
+ *	bytes of surplus would go; 0: somebody has asked for a backend, and nothing goes
+ *	on account of this call. Process context; must not sleep. After false the core
+ *	asks again later; what is waited for is said with aerator_wait().
+ * @note_held: Optional, durable only: the bytes now held have changed, or whether the
+ *	guest needs what the hypervisor does not give back (starved). Called in process
+ *	context, from memory reclaim too, with locks held: must not sleep.
  */
 struct aerator_ops {
 	const char *name;
@@ -130,8 +132,8 @@ struct aerator_ops {
 	int (*restore)(struct aerator_dev_info *dev,
 		       struct aerator_batch *batch);
 	void (*abandon)(struct aerator_dev_info *dev);
-	bool (*ready)(struct aerator_dev_info *dev);
-	void (*note_held)(struct aerator_dev_info *dev, u64 bytes);
+	bool (*ready)(struct aerator_dev_info *dev, u64 bytes);
+	void (*note_held)(struct aerator_dev_info *dev, u64 bytes, bool starved);
 };
 
 /**
@@ -163,11 +165,16 @@ extern const struct kernel_param_ops aerator_scrub_ops;
 int aerator_startup(struct aerator_dev_info *dev);
 void aerator_shutdown(struct aerator_dev_info *dev);
 int aerator_permitted(const char *name);
+bool aerator_named(const char *name);
 void aerator_decline(const char *name, const char *why);
+void aerator_wait(struct aerator_dev_info *dev, const char *why);
 void aerator_fail(struct aerator_dev_info *dev, const char *why);
 void aerator_note_timeout(struct aerator_dev_info *dev);
 void aerator_quiesce(struct aerator_dev_info *dev);
 void aerator_resume(struct aerator_dev_info *dev);
 int aerator_set_scrub(struct aerator_dev_info *dev, bool scrub);
+void aerator_limit_held(struct aerator_dev_info *dev, u64 bytes);
+u64 aerator_forfeit(struct aerator_dev_info *dev, u64 bytes);
+int aerator_request(const char *what, u64 *bytes);
 
 #endif /* _LINUX_MEMORY_AERATION_H */

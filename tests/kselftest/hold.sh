@@ -221,8 +221,48 @@ sleep 2
 check "nothing is taken while the backend is not ready" \
 	[ "$(cut -d ' ' -f 1 $H/states)" = "$taken" ]
 refuse EAGAIN "nor flushed" put $S/flush 1
+check "what is waited for is said" is $S/why/loop \
+	"in use; nothing goes at present: the test device is told to wait"
+check "and in the log" said "loop: nothing goes at present: the test device is told"
 put $L/not_ready N
 check "when it is, it goes on" soon holds $most
+check "and that is said, too" is $S/why/loop "in use"
+
+# What the host allows, and what it has said it does not give back.
+put $L/limit_mb 64
+check "no more is held than the host allows" soon holds_no_more 64
+put $S/max_held 32M
+check "nor than was asked for here" soon holds_no_more 32
+put $S/max_held 100%
+put $L/limit_mb 1048576
+check "all goes where the host allows it" soon holds $most
+all=$(meminfo MemTotal)
+available=$(meminfo MemAvailable)
+put $L/forfeit_mb 64
+check "so much is forfeited" is $L/forfeit_mb 64
+check "and shown" is $H/forfeited_bytes 67108864
+check "that is no memory of the guest's" [ "$(meminfo MemTotal)" -eq $((all - 65536)) ]
+check "nor available" [ "$(meminfo MemAvailable)" -le $((available - 65536 + 16384)) ]
+first_line $H/held_bytes
+check "it is held all the same, and the backend knows what can be had" \
+	is $L/noted $((ktap_line - 67108864))
+put $L/forfeit_mb 4096
+check "no more is forfeited than is held" is $L/forfeit_mb "$(held_mib)"
+put $L/forfeit_mb 64
+put $S/window_ms 60000
+put $S/restore 1
+check "all but what is forfeited comes back" is $H/held_bytes 67108864
+check "nothing else is held then" zero $L/noted
+check "every block is in one state with some forfeited" adds_up
+put $L/forfeit_mb 0
+check "all memory is the guest's again" [ "$(meminfo MemTotal)" -eq "$all" ]
+check "and comes back when asked for" put $S/restore 1
+check "all of it" zero $H/held_bytes
+check "no page was used while it was forfeited" zero $L/touched
+put $L/forfeit_mb 64
+check "what is not held cannot be forfeited" is $L/forfeit_mb 0
+put $S/window_ms 100
+check "it goes on" soon holds $most
 put $S/window_ms 60000
 put $S/restore 1
 check "a flush does not wait for the window" put $S/flush 1

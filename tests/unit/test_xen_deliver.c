@@ -14,7 +14,7 @@
 #define BLOCKS		20U	/* at order 0: more than one hypercall */
 #define BASE		0x100000UL
 #define PAGES		(2 * BLOCKS * BLOCK_PAGES)
-#define CALLS		8	/* of which a plan exists */
+#define CALLS		12	/* with a plan: what singles of BLOCKS take, and more */
 #define ROUNDS		20000
 
 /* What Xen does in one call. */
@@ -49,7 +49,6 @@ static void healthy(bool backed)
 	memset(xen.backed, backed, sizeof(xen.backed));
 	xen.left = PAGES;
 	xen.most = BLOCK_ORDER;
-	io.most = ~0UL;
 	io.xen = &calls;
 }
 
@@ -94,7 +93,7 @@ static unsigned int hypercall(struct xb_io *ask, bool populate)
 	struct plan plan = { 0, ~0U, 0 };
 	unsigned int i;
 
-	EXPECT(ask->nr > 0 && ask->nr <= XB_EXTENTS);
+	EXPECT(ask->nr > 0 && ask->nr << ask->run_order <= XB_CALL_PAGES);
 	if (xen.calls < xen.planned)
 		plan = xen.plan[xen.calls];
 	xen.calls++;
@@ -216,7 +215,8 @@ static void there_and_back_in_every_order(void)
 
 	for (order = 0; order <= BLOCK_ORDER; order++) {
 		unsigned int extents = BLOCKS << (BLOCK_ORDER - order);
-		unsigned int calls = (extents + XB_EXTENTS - 1) / XB_EXTENTS;
+		unsigned int each = XB_CALL_PAGES >> order;
+		unsigned int calls = (extents + each - 1) / each;
 
 		healthy(true);
 		make_batch(BLOCKS, BLOCK_ORDER);
@@ -230,34 +230,17 @@ static void there_and_back_in_every_order(void)
 	}
 }
 
-/* Calls are kept short, but never shorter than an extent. */
-static void no_more_than_so_many_pages(void)
+/* Of all extents of an order, the call that has this one ends there. */
+static void plan_stop(unsigned int order, unsigned int extent,
+		      unsigned int part)
 {
-	static const struct {
-		unsigned long most;
-		unsigned int calls;
-	} known[] = {
-		{ 0, BLOCKS }, { 1, BLOCKS }, { 512, BLOCKS }, { 1023, BLOCKS },
-		{ 1024, BLOCKS / 2 }, { BLOCKS * 512 - 1, 2 },
-		{ BLOCKS * 512, 1 }, { ~0UL, 1 },
-	};
-	unsigned int i;
+	unsigned int each = XB_CALL_PAGES >> order, i;
 
-	for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-		healthy(true);
-		make_batch(BLOCKS, BLOCK_ORDER);
-		io.most = known[i].most;
-		EXPECT_EQ(deliver(BLOCK_ORDER), 0);
-		EXPECT_EQ(count(AERATOR_BLOCK_HELD), BLOCKS);
-		EXPECT_EQ(xen.calls, known[i].calls);
-	}
-}
-
-static void plan_stop(unsigned int stop_at, unsigned int part)
-{
-	xen.plan[0].stop_at = stop_at;
-	xen.plan[0].part = part;
-	xen.planned = 1;
+	for (i = 0; i < extent / each; i++)
+		xen.plan[i].stop_at = ~0U;
+	xen.plan[i].stop_at = extent % each;
+	xen.plan[i].part = part;
+	xen.planned = i + 1;
 }
 
 /* A removal that was begun is finished; one that was not is left. */
@@ -277,7 +260,7 @@ static void decrease_stops_at_every_index(void)
 
 				healthy(true);
 				make_batch(BLOCKS, BLOCK_ORDER);
-				plan_stop(i, parts[p]);
+				plan_stop(orders[o], i, parts[p]);
 				err = deliver(orders[o]);
 				EXPECT_EQ(err, i || parts[p] ? 0 : -EAGAIN);
 				if (err)
@@ -302,7 +285,7 @@ static void populate_stops_at_every_index(void)
 			     i++) {
 				healthy(false);
 				make_batch(BLOCKS, BLOCK_ORDER);
-				plan_stop(i, parts[p]);
+				plan_stop(orders[o], i, parts[p]);
 				EXPECT_EQ(fetch(orders[o]), 0);
 				EXPECT_EQ(count(AERATOR_BLOCK_ISOLATED),
 					  BLOCKS);
@@ -314,10 +297,10 @@ static void single_pages_stop_at_every_index(void)
 {
 	unsigned int i;
 
-	for (i = 1; i < XB_EXTENTS; i += 7) {
+	for (i = 1; i < BLOCKS * BLOCK_PAGES; i += 7) {
 		healthy(true);
 		make_batch(BLOCKS, BLOCK_ORDER);
-		plan_stop(i, 0);
+		plan_stop(0, i, 0);
 		EXPECT_EQ(deliver(0), 0);
 		EXPECT_EQ(count(AERATOR_BLOCK_HELD),
 			  (i + BLOCK_PAGES - 1) / BLOCK_PAGES);
@@ -325,7 +308,7 @@ static void single_pages_stop_at_every_index(void)
 
 		healthy(false);
 		make_batch(BLOCKS, BLOCK_ORDER);
-		plan_stop(i, 0);
+		plan_stop(0, i, 0);
 		EXPECT_EQ(fetch(0), 0);
 		EXPECT_EQ(count(AERATOR_BLOCK_ISOLATED), BLOCKS);
 		EXPECT_EQ(xen.questions, 0);
@@ -384,22 +367,22 @@ static void nobody_answers(void)
 	healthy(true);
 	make_batch(4, BLOCK_ORDER);
 	xen.dumb = true;
-	plan_stop(2, 100);
+	plan_stop(BLOCK_ORDER, 2, 100);
 	EXPECT_EQ(deliver(BLOCK_ORDER), 0);
 	EXPECT_EQ(count(AERATOR_BLOCK_HELD), 2);
 	EXPECT_EQ(batch->block[2].state, AERATOR_BLOCK_QUARANTINED);
 	EXPECT_EQ(count(AERATOR_BLOCK_ISOLATED), 1);
-	EXPECT_EQ(xen.calls, 1);
+	EXPECT_EQ(xen.calls, 2);
 
 	healthy(false);
 	make_batch(4, BLOCK_ORDER);
 	xen.dumb = true;
-	plan_stop(2, 100);
+	plan_stop(BLOCK_ORDER, 2, 100);
 	EXPECT_EQ(fetch(BLOCK_ORDER), 0);
 	EXPECT_EQ(count(AERATOR_BLOCK_ISOLATED), 2);
 	EXPECT_EQ(batch->block[2].state, AERATOR_BLOCK_QUARANTINED);
 	EXPECT_EQ(count(AERATOR_BLOCK_HELD), 1);
-	EXPECT_EQ(xen.calls, 1);
+	EXPECT_EQ(xen.calls, 2);
 }
 
 static void no_such_hypercall(void)
@@ -426,7 +409,7 @@ static void no_such_hypercall(void)
 	xen.plan[1].err = -EPERM;
 	xen.planned = 2;
 	EXPECT_EQ(deliver(0), 0);
-	EXPECT_EQ(count(AERATOR_BLOCK_HELD), XB_EXTENTS / BLOCK_PAGES);
+	EXPECT_EQ(count(AERATOR_BLOCK_HELD), XB_CALL_PAGES / BLOCK_PAGES);
 	EXPECT_EQ(xen.questions, 0);
 }
 
@@ -486,8 +469,6 @@ static void everything_goes_wrong(void)
 		for (i = ktap_random() % 4; i; i--)
 			xen.stuck[ktap_random() % (8 * BLOCK_PAGES)] = true;
 		xen.dumb = !(ktap_random() % 16);
-		if (ktap_random() & 1)
-			io.most = ktap_random() % (nr * BLOCK_PAGES);
 		if (backed)
 			deliver(ktap_random() % (BLOCK_ORDER + 1));
 		else
@@ -501,7 +482,6 @@ int main(void)
 	if (!batch)
 		return 1;
 	RUN(there_and_back_in_every_order);
-	RUN(no_more_than_so_many_pages);
 	RUN(decrease_stops_at_every_index);
 	RUN(populate_stops_at_every_index);
 	RUN(single_pages_stop_at_every_index);

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The stock balloon, the toolstack's arm in this domain.
+ *
+ * It makes its own count of pages, which does not know what is held here, meet its
+ * target; so a domain that is where it should be has the target less what is held.
+ *
+ * A lower target. The balloon would reclaim memory to give it away page by page, and
+ * get back for it what is held. But what is held is what the host wants: so it counts.
+ * The balloon is made to aim higher by as much of it as the target asks for, and that
+ * much is forfeited: under the limit that comes with the target Xen does not give it
+ * back. When the target rises it is the guest's again, and comes back as it went, in
+ * large pieces.
+ *
+ * A debt is what the balloon has to give and nothing held stands for. A balloon that
+ * came up short four times sleeps for an hour; another target wakes it. It would take
+ * all that is available then, so the target is what the domain has less its surplus.
+ *
+ * Who sets its target: the toolstack by way of xenstore, root in
+ * /sys/devices/system/xen_memory, and this file. What somebody else has set is known
+ * by its being another one than was set here, or by what xenstore says less what the
+ * balloon makes of that: it subtracts a constant.
+ *
+ * All of this is called by one work item, or while that cannot run.
+ */
+#include <linux/compiler.h>
+#include <linux/minmax.h>
+#include <linux/mm.h>
+#include <xen/balloon.h>
+#include <xen/xen.h>
+#include "xb.h"
+
+#ifdef CONFIG_XEN_BALLOON
+static unsigned long has(void)
+{
+	return READ_ONCE(balloon_stats.current_pages);
+}
+
+static unsigned long aims_at(void)
+{
+	return READ_ONCE(balloon_stats.target_pages);
+}
+
+static void aim(unsigned long pages)
+{
+	if (aims_at() != pages)
+		balloon_set_new_target(pages);
+}
+#else
+static unsigned long has(void)
+{
+	return 0;
+}
+
+static unsigned long aims_at(void)
+{
+	return 0;
+}
+
+static void aim(unsigned long pages)
+{
+}
+#endif
+
+/**
+ * struct balloon - what is known of it
+ * @asked: the target that somebody else has set, pages
+ * @goal: that, with what is forfeited, pages; read by others, too
+ * @ours: what it was made to aim at instead, pages
+ * @less: what the balloon subtracts from a target in xenstore, pages
+ * @less_known: it is known
+ * @debt: what @asked asks for, pages; read by others, too
+ */
+static struct balloon {
+	unsigned long asked;
+	unsigned long goal;
+	unsigned long ours;
+	long less;
+	bool less_known;
+	unsigned long debt;
+} balloon;
+
+/**
+ * aeration_xb_balloon_start - look for the first time
+ *
+ * Context: process context.
+ */
+void aeration_xb_balloon_start(void)
+{
+	unsigned long now = aims_at();
+
+	balloon = (struct balloon){ .asked = now, .goal = now, .ours = now };
+}
+
+/**
+ * aeration_xb_balloon_told - xenstore has a target, and the balloon has seen it
+ * @pages: the target, pages
+ *
+ * Context: process context.
+ */
+void aeration_xb_balloon_told(unsigned long pages)
+{
+	unsigned long now = aims_at();
+
+	if (now != balloon.ours || !balloon.less_known) {
+		if (now != balloon.ours)
+			balloon.asked = now;
+		balloon.less = pages - balloon.asked;
+		balloon.less_known = true;
+	} else {
+		balloon.asked = pages - balloon.less;
+	}
+}
+
+/*
+ * Where to aim. At what is asked for, as the balloon would by itself, whenever it is told
+ * so or that changes. If that did not work it sleeps for an hour; meanwhile it gets what the
+ * domain can do without, and no more.
+ */
+static unsigned long choose(unsigned long goal, unsigned long have,
+			    unsigned long surplus, bool told)
+{
+	unsigned long less;
+
+	if (told || goal != balloon.goal || have <= goal)
+		return goal;
+	less = have > surplus ? have - surplus : 0;
+	return surplus ? max(goal, less) : balloon.ours;
+}
+
+/**
+ * aeration_xb_balloon_steer - have what is held count for a lower target
+ * @dev: the device
+ * @surplus: what the domain can do without, pages
+ *
+ * Domain 0 gets back what is held instead: libxl waits for its balloon.
+ *
+ * Context: process context; may sleep.
+ * Return: whether the balloon has a debt.
+ */
+bool aeration_xb_balloon_steer(struct aerator_dev_info *dev,
+			       unsigned long surplus)
+{
+	unsigned long now, have, paid, goal;
+	bool told = false;
+
+	do {
+		now = aims_at();
+		if (now != balloon.ours) {
+			balloon.asked = now;
+			told = true;
+		}
+		have = has();
+		WRITE_ONCE(balloon.debt, have > balloon.asked ?
+			   have - balloon.asked : 0);
+		paid = 0;
+		if (!xen_initial_domain())
+			paid = aerator_forfeit(dev, (u64)balloon.debt <<
+					       PAGE_SHIFT) >> PAGE_SHIFT;
+	} while (aims_at() != now);
+	goal = balloon.asked + paid;
+	balloon.ours = choose(goal, have, surplus, told);
+	WRITE_ONCE(balloon.goal, goal);
+	aim(balloon.ours);
+	return balloon.debt > paid;
+}
+
+/**
+ * aeration_xb_balloon_wants - does its target ask for memory?
+ *
+ * Context: any.
+ * Return: true if so, whatever is held for it.
+ */
+bool aeration_xb_balloon_wants(void)
+{
+	return READ_ONCE(balloon.debt);
+}
+
+/**
+ * aeration_xb_balloon_gives - has it more than it should, or than it aims at?
+ *
+ * Context: any.
+ * Return: true if so: Xen may refuse to give back what it is given now.
+ */
+bool aeration_xb_balloon_gives(void)
+{
+	unsigned long have = has();
+
+	return have > aims_at() || have > READ_ONCE(balloon.goal);
+}
+
+/**
+ * aeration_xb_balloon_has - what it counts
+ *
+ * Context: any.
+ * Return: pages.
+ */
+unsigned long aeration_xb_balloon_has(void)
+{
+	return has();
+}
+
+/**
+ * aeration_xb_balloon_stop - let it aim where it was told to
+ * @dev: the device
+ *
+ * Nothing is forfeited any more.
+ *
+ * Context: process context; may sleep.
+ */
+void aeration_xb_balloon_stop(struct aerator_dev_info *dev)
+{
+	aerator_forfeit(dev, 0);
+	WRITE_ONCE(balloon.debt, 0);
+	if (aims_at() == balloon.ours)
+		aim(balloon.asked);
+}

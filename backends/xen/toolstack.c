@@ -1,0 +1,443 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Get along with the toolstack.
+ *
+ * It sets a target for the domain and, at the same time, Xen's limit for it: a little
+ * more than the target (libxl: libxl_set_memory_target()). So the limit has room for
+ * what a domain that is at its target holds. See balloon.c for a lower target.
+ *
+ * While the balloon has a debt nothing goes: Xen may refuse to give back what it is
+ * given now, and free memory is what the balloon waits for. That is also how a domain
+ * begins that has less memory than it believes, memory < maxmem: until the balloon has
+ * paid, writing to a free page, as scrubbing does, may need memory that Xen has not set
+ * aside for it, and the domain would be crashed; and Xen keeps what it is given, to
+ * cover the debt (arch/x86/mm/p2m-pod.c, p2m_pod_decrease_reservation()). Afterwards as
+ * many entries are left as there is memory for them, and giving any page keeps the
+ * books balanced.
+ *
+ * Domain 0. libxl takes what it *has* for the target that it should have, the first
+ * time that it looks, and writes that to xenstore: the balloon would then give away
+ * for good what is held. And while it shrinks, libxl waits until it has no more than
+ * its target, which one that holds memory has at once, and asks for more. So before
+ * anything goes its target is written there, with what is held; and while it has a
+ * debt, and for as long afterwards as libxl may go on asking, nothing is held.
+ *
+ * Daemons that share out a host's memory look at what a domain has. XenServer's
+ * squeezed, which sets memory/dynamic-min, takes a domain that has less than its target
+ * for one that does not obey, and lowers Xen's limit to what it has. Qubes' qmemman,
+ * for which the domain writes memory/meminfo, takes what is held for used. With either
+ * nothing is held, unless this backend was asked for by name; then no more than
+ * dynamic-min allows, and not before squeezed has measured the domain
+ * (memory/memory-offset).
+ */
+#define pr_fmt(fmt) "aeration_xen: " fmt
+
+#include <linux/errno.h>
+#include <linux/jiffies.h>
+#include <linux/limits.h>
+#include <linux/minmax.h>
+#include <linux/mm.h>
+#include <linux/notifier.h>
+#include <linux/printk.h>
+#include <linux/string.h>
+#include <linux/workqueue.h>
+#include <xen/interface/xen.h>
+#include <xen/interface/memory.h>
+#include <xen/xen.h>
+#include <xen/xenbus.h>
+#include "xb.h"
+
+/* A folder of the domain's own in xenstore, and what the toolstack keeps there. */
+#define MEMORY		"memory"
+#define TARGET		"target"
+#define STATIC_MAX	"static-max"
+#define DYNAMIC_MIN	"dynamic-min"
+#define MEMORY_OFFSET	"memory-offset"
+#define MEMINFO		"meminfo"
+
+/* A PV domain with devices of the host's has this folder. */
+#define PASSTHROUGH	"device/pci"
+
+/* A xenstore that has not been heard of for so long is none; domain 0 starts its own. */
+#define NO_STORE_DELAY	(60 * HZ)
+
+/*
+ * For so long after a target nothing goes: whoever of us hears of it first, the
+ * balloon has seen it then.
+ */
+#define TARGET_DELAY	HZ
+
+/*
+ * How soon to look after a change of what is held or of another node than the target,
+ * and how often while there is a debt: ever more rarely if nothing comes of it.
+ */
+#define HELD_DELAY	(HZ / 20)
+#define NODE_DELAY	HZ
+#define DEBT_DELAY_MIN	HZ
+#define DEBT_DELAY_MAX	(64 * HZ)
+
+/*
+ * How long domain 0 holds nothing after its balloon was asked for memory: libxl goes on
+ * asking for half a minute.
+ */
+#define DOM0_DELAY	(40 * HZ)
+
+/* What is waited for. */
+static const char not_told[] =
+	"xenstore has not told this domain's target yet";
+static const char untold_dom0[] =
+	"domain 0's size cannot be written to xenstore, and libxl would take it from it";
+static const char not_measured[] =
+	"squeezed has not measured this domain yet (memory/memory-offset)";
+static const char squeezed[] =
+	"squeezed (memory/dynamic-min) expects a domain to have its target; by name it goes";
+static const char qmemman[] =
+	"qmemman (memory/meminfo) takes what is held for memory in use; by name it goes";
+static const char passthrough[] =
+	"a PV domain's host devices need contiguous memory; by name it goes";
+static const char in_debt[] =
+	"the balloon has not given the toolstack what it asked for yet";
+
+/**
+ * struct toolstack - what is known of it
+ * @xb: the backend; a constant from start to stop
+ * @store: xenstore can be used from now on; after the balloon's
+ * @watch: of the folder memory; registered when xenstore is up
+ * @up: xenstore is; written when it comes up and by start, which nothing runs beside
+ * @watching: @watch is registered; likewise
+ * @work: looks; all that follows is its own, but for what is said here
+ * @since: when it began to follow the toolstack, jiffies
+ * @over: between stop and start: look_fn() does nothing
+ * @news: the target may have changed; written by the watch
+ * @stale: another node may have; likewise
+ * @wanted: so many bytes were to go and could not; written by the core's ready call
+ * @settled: a target was told, and a while has passed since the last one; read there
+ * @why: nothing is to be held, for this reason, a constant, or NULL; read there
+ * @meminfo: memory/meminfo is there; read by the watch
+ * @least: what squeezed allows to be held, bytes
+ * @allowed: what the host allows, bytes; written by control.c
+ * @had: what the balloon had when it was last looked at, pages
+ * @pause: when to look again while there is a debt, jiffies
+ * @is_pressed: this is domain 0, and it was asked for memory a while ago
+ * @pressed: when it last had a debt, jiffies
+ */
+static struct toolstack {
+	struct xb *xb;
+	struct notifier_block store;
+	struct xenbus_watch watch;
+	bool up;
+	bool watching;
+	struct delayed_work work;
+	unsigned long since;
+	bool over;
+	bool news;
+	bool stale;
+	u64 wanted;
+	bool settled;
+	const char *why;
+	bool meminfo;
+	u64 least;
+	u64 allowed;
+	unsigned long had;
+	unsigned long pause;
+	bool is_pressed;
+	unsigned long pressed;
+} ts;
+
+static bool has(const char *folder, const char *node)
+{
+	return xenbus_exists(XBT_NIL, folder, node);
+}
+
+/* Read a number of KiB. Return: 0 with @pages set, or a negative error. */
+static int read_pages(const char *node, u64 *pages)
+{
+	unsigned long long kib;
+	int got = xenbus_scanf(XBT_NIL, MEMORY, node, "%llu", &kib);
+
+	if (got != 1)
+		return got < 0 ? got : -EINVAL;
+	*pages = kib >> (PAGE_SHIFT - 10);
+	return 0;
+}
+
+/* Write what domain 0 has, or may have, unless that is there. */
+static int tell(const char *node, unsigned int op)
+{
+	u64 there;
+	int err = read_pages(node, &there);
+	long pages;
+
+	if (err != -ENOENT)
+		return err;
+	pages = aeration_xb_own_pages(op);
+	if (pages < 0)
+		return pages;
+	if (op == XENMEM_current_reservation)
+		pages += aeration_xb_store_held() >> PAGE_SHIFT;
+	return xenbus_printf(XBT_NIL, MEMORY, node, "%llu",
+			     (u64)pages << (PAGE_SHIFT - 10));
+}
+
+static const char *why_not_in_dom0(void)
+{
+	if (tell(STATIC_MAX, XENMEM_maximum_reservation) ||
+	    tell(TARGET, XENMEM_current_reservation))
+		return untold_dom0;
+	return NULL;
+}
+
+static const char *why_not(void)
+{
+	bool named = aerator_named(ts.xb->dev.ops->name);
+	bool shares = has(MEMORY, DYNAMIC_MIN);
+
+	/* By any other way than by name it is not used there. */
+	if (xen_initial_domain())
+		return named ? why_not_in_dom0() : NULL;
+	if (shares && named && !has(MEMORY, MEMORY_OFFSET))
+		return not_measured;
+	if (named)
+		return NULL;
+	if (shares)
+		return squeezed;
+	if (ts.meminfo)
+		return qmemman;
+	return ts.xb->pv && has(PASSTHROUGH, "") ? passthrough : NULL;
+}
+
+/* What squeezed allows to be held. */
+static u64 read_least(void)
+{
+	u64 least, target;
+
+	if (read_pages(DYNAMIC_MIN, &least) || read_pages(TARGET, &target))
+		return U64_MAX;
+	return (target > least ? target - least : 0) << PAGE_SHIFT;
+}
+
+static void read_store(bool news)
+{
+	u64 target;
+
+	if (news && !read_pages(TARGET, &target))
+		aeration_xb_balloon_told(target);
+	ts.least = read_least();
+	WRITE_ONCE(ts.meminfo, has(MEMORY, MEMINFO));
+	WRITE_ONCE(ts.why, why_not());
+}
+
+/* Is libxl freeing memory for somebody, by way of this domain's balloon? */
+static bool is_pressed(bool debt)
+{
+	if (debt)
+		ts.pressed = jiffies;
+	else if (ts.is_pressed)
+		debt = time_is_after_jiffies(ts.pressed + DOM0_DELAY);
+	ts.is_pressed = xen_initial_domain() && debt;
+	return ts.is_pressed;
+}
+
+/* Most that may be held, bytes. */
+static u64 limit(bool pressed)
+{
+	if (ts.why || pressed)
+		return 0;
+	return min(READ_ONCE(ts.allowed), ts.least);
+}
+
+/* When to look again while there is a debt. */
+static unsigned long debt_delay(bool news)
+{
+	unsigned long have = aeration_xb_balloon_has();
+
+	if (news || have != ts.had)
+		ts.pause = DEBT_DELAY_MIN;
+	else
+		ts.pause = min_t(unsigned long, 2 * ts.pause, DEBT_DELAY_MAX);
+	ts.had = have;
+	return ts.pause;
+}
+
+static void look_in(unsigned long delay)
+{
+	mod_delayed_work(system_freezable_wq, &ts.work, delay);
+}
+
+/*
+ * The balloon first: it has heard of a lower target, too, and is giving pages. Reading
+ * xenstore takes a round trip to another domain for each node.
+ */
+static void look_fn(struct work_struct *work)
+{
+	struct aerator_dev_info *dev;
+	bool debt, news, pressed;
+	u64 wanted;
+
+	if (READ_ONCE(ts.over))
+		return;
+	dev = &ts.xb->dev;
+	news = xchg(&ts.news, false);
+	wanted = xchg(&ts.wanted, 0);
+	debt = aeration_xb_balloon_steer(dev, wanted >> PAGE_SHIFT);
+	if (ts.watching && (xchg(&ts.stale, false) || news))
+		read_store(news);
+	if (news)
+		debt = aeration_xb_balloon_steer(dev, 0);
+	pressed = is_pressed(debt);
+	if (news) {
+		WRITE_ONCE(ts.settled, false);
+		look_in(TARGET_DELAY);
+	} else if (ts.watching || (!ts.up && !xen_initial_domain() &&
+				   time_is_before_eq_jiffies(ts.since +
+							     NO_STORE_DELAY))) {
+		WRITE_ONCE(ts.settled, true);
+		if (debt)
+			look_in(debt_delay(news));
+		else if (pressed)
+			look_in(DOM0_DELAY);
+	}
+	aerator_limit_held(dev, limit(pressed));
+	if (ts.settled)
+		aerator_wait(dev, ts.why ?: debt ? in_debt : NULL);
+}
+
+static void on_memory(struct xenbus_watch *watch, const char *path,
+		      const char *token)
+{
+	/* The first time it is the folder itself. */
+	if (!strcmp(path, MEMORY) || !strcmp(path, MEMORY "/" TARGET)) {
+		WRITE_ONCE(ts.news, true);
+		look_in(0);
+	} else if (strcmp(path, MEMORY "/" MEMINFO) || !READ_ONCE(ts.meminfo)) {
+		/* The domain itself writes that one, many times a minute. */
+		WRITE_ONCE(ts.stale, true);
+		queue_delayed_work(system_freezable_wq, &ts.work, NODE_DELAY);
+	}
+}
+
+/* Called at once if xenstore is there already. */
+static int on_store(struct notifier_block *nb, unsigned long unused, void *none)
+{
+	int err;
+
+	if (ts.watching)
+		return NOTIFY_DONE;
+	/* The first event comes before this has returned. */
+	WRITE_ONCE(ts.up, true);
+	WRITE_ONCE(ts.watching, true);
+	err = register_xenbus_watch(&ts.watch);
+	if (!err)
+		return NOTIFY_DONE;
+	WRITE_ONCE(ts.watching, false);
+	pr_err("cannot follow this domain's target in xenstore: error %d; nothing goes\n",
+	       err);
+	return NOTIFY_DONE;
+}
+
+/**
+ * aeration_xb_toolstack_held - what is held has changed
+ *
+ * Context: any; does not sleep.
+ */
+void aeration_xb_toolstack_held(void)
+{
+	if (aeration_xb_balloon_wants())
+		queue_delayed_work(system_freezable_wq, &ts.work, HELD_DELAY);
+}
+
+/**
+ * aeration_xb_toolstack_allow - the host allows so much to be held
+ * @bytes: that; U64_MAX: any amount
+ *
+ * Context: process context; does not sleep.
+ */
+void aeration_xb_toolstack_allow(u64 bytes)
+{
+	if (READ_ONCE(ts.allowed) == bytes)
+		return;
+	WRITE_ONCE(ts.allowed, bytes);
+	look_in(0);
+}
+
+/**
+ * aeration_xb_toolstack_ready - may memory go to Xen now?
+ * @dev: the device
+ * @bytes: so much would go
+ *
+ * Context: process context; does not sleep.
+ * Return: true if so; what is waited for is said otherwise.
+ */
+bool aeration_xb_toolstack_ready(struct aerator_dev_info *dev, u64 bytes)
+{
+	if (READ_ONCE(ts.settled) && !READ_ONCE(ts.why) &&
+	    !aeration_xb_balloon_gives()) {
+		aerator_wait(dev, NULL);
+		return true;
+	}
+	WRITE_ONCE(ts.wanted, bytes);
+	WRITE_ONCE(ts.stale, true);
+	if (READ_ONCE(ts.settled))
+		look_in(HELD_DELAY);
+	else if (!READ_ONCE(ts.up))
+		aerator_wait(dev, not_told);
+	return false;
+}
+
+/**
+ * aeration_xb_toolstack_start - begin to follow the toolstack
+ * @xb: the backend
+ *
+ * A domain that has no xenstore at all has no toolstack either: nothing goes until it
+ * has had time to show.
+ *
+ * Context: process context; may sleep.
+ */
+void aeration_xb_toolstack_start(struct xb *xb)
+{
+	ts.xb = xb;
+	ts.store.notifier_call = on_store;
+	ts.store.priority = -1;
+	ts.watch.node = MEMORY;
+	ts.watch.callback = on_memory;
+	INIT_DELAYED_WORK(&ts.work, look_fn);
+	ts.least = U64_MAX;
+	WRITE_ONCE(ts.allowed, U64_MAX);
+	ts.since = jiffies;
+	WRITE_ONCE(ts.up, false);
+	WRITE_ONCE(ts.settled, false);
+	aeration_xb_balloon_start();
+	WRITE_ONCE(ts.over, false);
+	look_in(NO_STORE_DELAY);
+	register_xenstore_notifier(&ts.store);
+}
+
+/**
+ * aeration_xb_toolstack_stop - let the balloon aim where the toolstack wants it
+ *
+ * Nothing goes any more. The core may still ask whether something may.
+ *
+ * Context: process context, before aerator_shutdown(); sleeps.
+ */
+void aeration_xb_toolstack_stop(void)
+{
+	unregister_xenstore_notifier(&ts.store);
+	if (ts.watching)
+		unregister_xenbus_watch(&ts.watch);
+	ts.watching = false;
+	WRITE_ONCE(ts.over, true);
+	flush_delayed_work(&ts.work);
+	WRITE_ONCE(ts.settled, false);
+	aeration_xb_balloon_stop(&ts.xb->dev);
+	aerator_limit_held(&ts.xb->dev, U64_MAX);
+}
+
+/**
+ * aeration_xb_toolstack_end - wait until nothing here runs any more
+ *
+ * Context: process context, after aerator_shutdown(); sleeps.
+ */
+void aeration_xb_toolstack_end(void)
+{
+	cancel_delayed_work_sync(&ts.work);
+}

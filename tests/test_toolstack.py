@@ -1,0 +1,357 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The Xen backend under toolstacks: targets, daemons that share out memory, requests.
+
+Real xl with real domains; the daemons' rules are small models of them.
+"""
+
+import random
+
+import pytest
+
+import domu
+import guest
+from lab.domain import XL_POLL
+from lab.xen import Xen
+
+BALLOON = "/sys/devices/system/xen_memory/xen_memory0"
+XL_CONF = "/etc/xen/xl.conf"
+
+# A machine in which domain 0 has something to give, MiB.
+HOST_MIB = 3072
+DOM0_MIB = 1536
+DOM0_MAX_HELD = 256
+
+# How close figures of two runs are, MiB.
+CLOSE_MIB = 8
+
+# Seconds in which a domain that may give memory has begun to.
+BEGINS = 5
+
+
+def balloon(machine):
+    """Return what the stock balloon has and aims at, in MiB."""
+    return [int(word) / 1024 for word in machine.run(
+        f"cat {BALLOON}/info/current_kb {BALLOON}/target_kb").out.split()]
+
+
+def balloon_rests(machine):
+    """Wait until the balloon has what it aims at; return that, in MiB."""
+    seen = []
+
+    def still():
+        seen.append({round(mib) for mib in balloon(machine)})
+        return len(seen[-1]) == 1 and seen[-4:] == seen[-1:] * 4
+
+    machine.wait_until(still, "the balloon to be where it aims at", domu.LONG,
+                       poll=0.25)
+    return balloon(machine)[0]
+
+
+def calls(domain, which):
+    """Return how many hypercalls of a kind there were."""
+    return int(domain.run("cat /sys/module/aeration_xen/parameters/"
+                          f"{which}_calls").out)
+
+
+def mem_total_mib(machine):
+    """Return the memory that the guest believes to have, in MiB."""
+    return int(machine.run("awk '/^MemTotal/ { print $2 }' "
+                           "/proc/meminfo").out) / 1024
+
+
+def memory_is(domain, mib):
+    """Wait until the guest believes to have so much, in MiB."""
+    domain.wait_until(lambda: abs(mib - mem_total_mib(domain)) <= CLOSE_MIB,
+                      f"MemTotal to be {mib:.0f} MiB", guest.SOON)
+
+
+def node(xen, domain, name):
+    """Return a node of a domain's folder in xenstore, "" if there is none."""
+    return xen.run(f"xenstore-read /local/domain/{domain.id}/{name} "
+                   "2>/dev/null", check=False).out.strip()
+
+
+def write(xen, domain, name, value):
+    """Write to a node of a domain's folder in xenstore."""
+    xen.run(f"xenstore-write /local/domain/{domain.id}/{name} '{value}'")
+
+
+def waits(domain, text):
+    """Nothing goes, and why/xen says that it is for this."""
+    domain.wait_until(lambda: text in guest.value(domain, "why/xen"),
+                      f"why/xen to say {text!r}", guest.SOON)
+    assert guest.value(domain, "state") == "running"
+    assert domu.held_mib(domain) == 0
+
+
+def stays_at_nothing(domain):
+    """Nothing goes, for longer than it would take to begin."""
+    domain.run(f"sleep {BEGINS}")
+    assert domu.held_mib(domain) == 0
+
+
+# Domain 0
+
+def dom0_now(xen):
+    """Return domain 0's target in xenstore, and what it has and holds, in MiB."""
+    def target():
+        return int(xen.run("xenstore-read /local/domain/0/memory/target").out) / 1024
+
+    xen.wait_until(lambda: abs(balloon(xen)[1] - target()) < 1,
+                   "the balloon to have heard of domain 0's target", domu.LONG)
+    return {"target": target(), "has": balloon_rests(xen)}
+
+
+def dom0_is_managed(xen, size, rest=lambda: None):
+    """Do to domain 0 what an administrator does; return how it was after each.
+
+    `rest` is called where it has its full size and nobody asks for any of it.
+    """
+    after = {}
+    xen.xl("list -l")
+    after["xl list -l"] = dom0_now(xen)
+    large = xen.domain(xen.kernel, "pvh", mem_mib=size)
+    after["xl create, autoballoon"] = dom0_now(xen)
+    large.shutdown()
+    xen.xl(f"mem-set 0 {DOM0_MIB}")
+    after["xl mem-set 0, up"] = dom0_now(xen)
+    rest()
+    xen.xl(f"mem-set 0 {DOM0_MIB - 200}")
+    after["xl mem-set 0, down"] = dom0_now(xen)
+    xen.xl(f"mem-set 0 {DOM0_MIB}")
+    after["and up"] = dom0_now(xen)
+    return after
+
+
+def test_domain_0(image, xen_version):
+    """With memory held it ends where it ends without us, whatever xl does.
+
+    And it holds nothing unless somebody has said how much.
+    """
+    with Xen(xen_version, f"dom0-{xen_version}", mem_mib=HOST_MIB,
+             dom0_mib=DOM0_MIB) as xen:
+        xen.run(f"echo 'autoballoon=\"on\"' > {XL_CONF}")
+        # More than is free, even with what will be held.
+        size = xen.free_mib() + DOM0_MAX_HELD + 96
+        without = dom0_is_managed(xen, size)
+
+        xen.run("modprobe aeration backend=xen && modprobe aeration_xen")
+        assert guest.value(xen, "max_held") == "0"
+        stays_at_nothing(xen)
+        xen.run("rmmod aeration_xen && rmmod aeration")
+
+        xen.run("xenstore-rm /local/domain/0/memory/target && "
+                "xenstore-rm /local/domain/0/memory/static-max")
+        xen.run(f"modprobe aeration backend=xen max_held={DOM0_MAX_HELD}M && "
+                "modprobe aeration_xen")
+        domu.settled(xen, DOM0_MAX_HELD)
+        for name in ("target", "static-max"):
+            xen.run(f"xenstore-exists /local/domain/0/memory/{name}")
+        with_us = dom0_is_managed(
+            xen, size, lambda: domu.settled(xen, DOM0_MAX_HELD))
+        print(f"{'':24} {'without':>20} {'with us':>20}")
+        for name, old in without.items():
+            new = with_us[name]
+            print(f"{name:24} {old['target']:9.0f} {old['has']:9.0f} "
+                  f"{new['target']:9.0f} {new['has']:9.0f}")
+        for name, old in without.items():
+            for what, mib in old.items():
+                assert abs(with_us[name][what] - mib) <= CLOSE_MIB, \
+                    (name, what, mib, with_us[name][what])
+        xen.run("rmmod aeration_xen", timeout=domu.LONG)
+        assert domu.states(xen)["quarantined"] == 0
+        assert domu.oom_kills(xen) == 0
+
+
+# Targets
+
+def lower_and_higher(xen, domain, kind):
+    """A lower target is met with what is held, and a higher one gives it back."""
+    before, total = domain.mib(), mem_total_mib(domain)
+    domu.load(domain)
+    held = domu.settled(domain, before * domu.SURPLUS_SHARE)
+    came, less = calls(domain, "populate"), 160
+    assert held > less + 64
+    # No hypercall is for more than 4 MiB: nothing else runs on its processor.
+    assert calls(domain, "decrease") >= held / 4
+
+    domain.mem_set(before - less)
+    memory_is(domain, total - less)
+    balloon_rests(domain)
+    assert calls(domain, "populate") == came
+    assert domu.held_mib(domain) >= held - CLOSE_MIB
+    assert abs(domu.forfeited_mib(domain) - less) <= CLOSE_MIB
+    domu.expect_own_and_held(domain, before - less)
+    assert domu.available_mib(domain) < total - less
+    domu.states(domain)
+
+    # All that the new limit allows can be had, and no more is asked for.
+    domu.burst(domain, int(domu.available_mib(domain)) - 24)
+    assert domu.oom_kills(domain) == 0
+    assert guest.value(domain, "hold/starved") == "0"
+    assert domu.held_mib(domain) >= less - 2 * CLOSE_MIB
+    domu.settled(domain, less - 2 * CLOSE_MIB)
+
+    domain.save("/run/saved")
+    domain.restore("/run/saved")
+    xen.run("rm /run/saved")
+    memory_is(domain, total - less)
+    domu.settled(domain, less - 2 * CLOSE_MIB)
+    domain.wait_until(
+        lambda: int(node(xen, domain, "data/aeration/held") or "-1") ==
+        (domu.held_mib(domain) - domu.forfeited_mib(domain)) * 1024,
+        "xenstore to say what can be had back", guest.SOON, poll=XL_POLL)
+
+    domain.mem_set(before)
+    memory_is(domain, total)
+    domu.settled(domain, held - 2 * CLOSE_MIB)
+    if kind == "pvh":
+        domu.comes_in_superpages(xen, domain,
+                                 int(domu.available_mib(domain) * 0.9))
+    domu.burst(domain, int(domu.available_mib(domain)) - 24)
+    assert domu.oom_kills(domain) == 0
+
+    # The module goes while the target is low: the balloon has it all then.
+    domu.settled(domain, before * domu.SURPLUS_SHARE)
+    domain.mem_set(before - less)
+    memory_is(domain, total - less)
+    domain.run("rmmod aeration_xen", timeout=domu.LONG)
+    assert domu.held_mib(domain) == 0
+    assert domu.states(domain)["quarantined"] == 0
+    assert abs(balloon_rests(domain) - (before - less)) <= CLOSE_MIB
+    domu.expect_mib(domain, before - less)
+
+
+def test_a_lower_target(image, xen_version):
+    """What is held counts for it: nothing is populated to be given away again."""
+    with domu.booted(xen_version, "lower") as (xen, domain):
+        lower_and_higher(xen, domain, "pvh")
+
+
+def test_a_lower_target_pv(image, xen_version):
+    """The same where memory goes in single frames."""
+    with domu.machine(xen_version, "lower-pv") as xen:
+        lower_and_higher(xen, xen.domain(xen.kernel, "pv",
+                                         mem_mib=domu.MEM_MIB), "pv")
+
+
+def test_a_debt(image, xen_version):
+    """A target that the domain cannot meet is said, and met as soon as it can be."""
+    with domu.booted(xen_version, "debt") as (_, domain):
+        # The stock balloon leaves the guest nothing but its low watermarks.
+        domain.allow += [r"page allocation failure", r"invoked oom-killer",
+                         r"Out of memory"]
+        before, total = domain.mib(), mem_total_mib(domain)
+        domu.load(domain, window_ms=100)
+        domu.settled(domain, before * domu.SURPLUS_SHARE)
+        used = guest.hold(domain, 200)
+        domain.mem_set(before - 240)
+        domain.wait_until(
+            lambda: "the balloon has not given the toolstack" in
+            guest.value(domain, "why/xen"), "the debt to be said", guest.SOON)
+        # It comes up short four times, and then sleeps for an hour.
+        domain.run("sleep 20")
+        assert mem_total_mib(domain) > total - 240 + CLOSE_MIB
+        used.kill()
+        memory_is(domain, total - 240)
+        domain.wait_until(lambda: guest.value(domain, "why/xen") == "in use",
+                          "memory to go again", domu.LONG)
+        domain.mem_set(before)
+        memory_is(domain, total)
+        domain.run("rmmod aeration_xen", timeout=domu.LONG)
+        domu.expect_mib(domain, before)
+
+
+# Daemons
+
+def test_daemons_that_share_out_memory(image, xen_version):
+    """Nothing goes where what a domain has is taken for what it uses or obeys.
+
+    By name it goes, as far as squeezed allows once it has measured the domain.
+    """
+    with domu.booted(xen_version, "daemons") as (xen, domain):
+        before = domain.mib()
+        least = 256
+        write(xen, domain, "memory/dynamic-min", least * 1024)
+        domain.run("modprobe aeration window_ms=100 && modprobe aeration_xen")
+        waits(domain, "memory/dynamic-min")
+        stays_at_nothing(domain)
+        guest.choose(domain, "xen")
+        waits(domain, "memory/memory-offset")
+        stays_at_nothing(domain)
+        # As squeezed does it, at the moment at which it first sees the domain.
+        target = int(node(xen, domain, "memory/target"))
+        write(xen, domain, "memory/memory-offset", before * 1024 - target)
+        domain.wait_until(lambda: domu.held_mib(domain) > 32, "memory to go",
+                          domu.LONG)
+        domu.settled(domain, 32)
+        assert least <= domain.mib() <= least + 16
+        domain.run("rmmod aeration_xen && rmmod aeration", timeout=domu.LONG)
+
+        for name in ("dynamic-min", "memory-offset"):
+            xen.run(f"xenstore-rm /local/domain/{domain.id}/memory/{name}")
+        write(xen, domain, "memory/meminfo", "")
+        domain.run("modprobe aeration window_ms=100 && modprobe aeration_xen")
+        waits(domain, "memory/meminfo")
+        stays_at_nothing(domain)
+        guest.choose(domain, "xen")
+        domu.settled(domain, before * domu.SURPLUS_SHARE)
+
+
+def test_the_host_asks(image, xen_version):
+    """Each word is answered, with bytes; a limit holds at once; writes are few."""
+    with domu.booted(xen_version, "asks") as (xen, domain):
+        before = domain.mib()
+        domu.load(domain, window_ms=60000)
+        watched = xen.start("exec xenstore-watch "
+                            f"/local/domain/{domain.id}/data/aeration")
+        asker = Asker(xen, domain)
+        begin = float(xen.run("cut -d ' ' -f 1 /proc/uptime").out)
+
+        outcome, done, error = asker.ask("flush")
+        assert (outcome, error) == ("done", 0)
+        assert done == domu.held_mib(domain) * guest.MIB
+        assert done > before * domu.SURPLUS_SHARE * guest.MIB
+        assert asker.ask("again")[0] == "done"
+        held = domu.held_mib(domain) * guest.MIB
+        assert asker.ask("restore") == ("done", held, 0)
+        assert domu.held_mib(domain) == 0
+        assert asker.ask("flush")[1] > before * domu.SURPLUS_SHARE * guest.MIB
+
+        write(xen, domain, "control/aeration/max-held", 64 << 10)
+        domain.wait_until(lambda: domu.held_mib(domain) <= 64,
+                          "no more than 64 MiB to be held", guest.SOON)
+        write(xen, domain, "control/aeration/max-held", "lots")
+        assert asker.ask("flush") == ("done", 0, 0)
+        assert 32 <= domu.held_mib(domain) <= 64
+        guest.said(domain, "is not a number of KiB")
+        xen.run(f"xenstore-rm /local/domain/{domain.id}/control/aeration/max-held")
+
+        assert asker.ask("off")[0] == "done"
+        assert domu.held_mib(domain) == 0
+        assert asker.ask("flush") == ("done", 0, 0)
+        assert domu.held_mib(domain) == 0
+        assert asker.ask("on") == ("done", 0, 0)
+        assert asker.ask("flush")[1] > before * domu.SURPLUS_SHARE * guest.MIB
+
+        for word in ("squeeze", "FLUSH", "x" * 200, "fl ush", "../../0"):
+            assert asker.ask(word) == ("refused", 0, -95)
+        assert guest.value(domain, "state") == "running"
+
+        watched.kill()
+        said = watched.output().splitlines()
+        took = float(xen.run("cut -d ' ' -f 1 /proc/uptime").out) - begin
+        print(f"{len(said)} writes in {took:.0f} s")
+        assert 10 <= len(said) <= took + 2
+
+        # A domain that has moved is asked and answers as before.
+        domain.save("/run/saved")
+        domain.restore("/run/saved")
+        xen.run("rm /run/saved")
+        held = domu.held_mib(domain) * guest.MIB
+        assert held and asker.ask("restore") == ("done", held, 0)
+        assert domu.held_mib(domain) == 0
+
+        domain.run("rmmod aeration_xen", timeout=domu.LONG)
+        domu.expect_mib(domain, before)
+        assert not node(xen, domain, "data/aeration/held")
