@@ -298,6 +298,39 @@ def test_daemons_that_share_out_memory(image, xen_version):
         domu.settled(domain, before * domu.SURPLUS_SHARE)
 
 
+# Requests, and all together
+
+class Asker:
+    """Domain 0, as it asks a domain for something."""
+
+    def __init__(self, xen, domain):
+        self.xen = xen
+        self.domain = domain
+        self.count = 0		# of answers
+
+    def answer(self):
+        """Return the words of the last answer."""
+        return (node(self.xen, self.domain, "data/aeration/answer") or
+                "0").split()
+
+    def ask(self, word):
+        """Ask for something; return the outcome, bytes and the error."""
+        # Where a domain goes on it writes its last answer again.
+        self.expect(self.count, word)
+        write(self.xen, self.domain, "control/aeration", word)
+        self.count += 1
+        self.expect(self.count, word)
+        _, what, outcome, done, error = self.answer()
+        assert what == word or outcome == "refused"
+        return outcome, int(done), int(error)
+
+    def expect(self, count, word):
+        """Wait for the answer of this number."""
+        self.domain.wait_until(lambda: int(self.answer()[0]) == count,
+                               f"answer {count}, about {word!r}", domu.LONG,
+                               poll=XL_POLL)
+
+
 def test_the_host_asks(image, xen_version):
     """Each word is answered, with bytes; a limit holds at once; writes are few."""
     with domu.booted(xen_version, "asks") as (xen, domain):
@@ -355,3 +388,59 @@ def test_the_host_asks(image, xen_version):
         domain.run("rmmod aeration_xen", timeout=domu.LONG)
         domu.expect_mib(domain, before)
         assert not node(xen, domain, "data/aeration/held")
+
+
+ROUNDS = 50
+SEED = 16
+
+
+@pytest.mark.all_only("half a hundred rounds take minutes; each of their steps is in a "
+                      "test of its own")
+def test_in_any_order(image, xen_version):
+    """Whatever the toolstack does after whatever else: the sums are right."""
+    chance = random.Random(SEED)
+    with domu.booted(xen_version, "any-order") as (xen, domain):
+        before, total = domain.mib(), mem_total_mib(domain)
+        asker = Asker(xen, domain)
+        domu.load(domain, window_ms=100)
+
+        def smaller_or_larger():
+            mib = chance.randint(before - 180, before)
+            domain.mem_set(mib)
+            memory_is(domain, total - before + mib)
+
+        def saved():
+            domain.save("/run/saved")
+            domain.restore("/run/saved")
+            xen.run("rm /run/saved")
+
+        def flush():
+            assert asker.ask("flush")[0] in ("done", "failed")
+
+        def restore():
+            assert asker.ask("restore")[0] == "done"
+
+        def use():
+            mib = int(domu.available_mib(domain) * chance.uniform(0.2, 0.9))
+            domain.run(f"/opt/aeration/memwork verify {mib}", timeout=domu.LONG)
+
+        for number in range(ROUNDS):
+            what = chance.choice((smaller_or_larger, saved, flush, restore, use))
+            print(number, what.__name__, flush=True)
+            what()
+            balloon_rests(domain)
+            domu.states(domain)
+            assert domu.oom_kills(domain) == 0
+            domain.wait_until(
+                lambda: abs(domain.mib() + domu.held_mib(domain) -
+                            balloon(domain)[0]) <= CLOSE_MIB,
+                "the domain to have what the balloon has, less what is held",
+                domu.LONG, poll=XL_POLL)
+        domain.mem_set(before)
+        memory_is(domain, total)
+        domu.settled(domain, before * domu.SURPLUS_SHARE)
+        domu.comes_in_superpages(xen, domain,
+                                 int(domu.available_mib(domain) * 0.9))
+        domain.run("rmmod aeration_xen", timeout=domu.LONG)
+        domu.expect_mib(domain, before)
+        assert domu.states(domain)["quarantined"] == 0

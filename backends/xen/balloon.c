@@ -24,11 +24,19 @@
  * All of this is called by one work item, or while that cannot run.
  */
 #include <linux/compiler.h>
+#include <linux/jiffies.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
 #include <xen/balloon.h>
 #include <xen/xen.h>
 #include "xb.h"
+
+/* It tries for 15 s, and again after an hour. */
+#define ASLEEP_DELAY	(20 * HZ)
+#define RETRY_DELAY	(3600 * HZ)
+
+/* How many pages another target has to differ by to be one. */
+#define AWAKE		1
 
 #ifdef CONFIG_XEN_BALLOON
 static unsigned long has(void)
@@ -69,6 +77,9 @@ static void aim(unsigned long pages)
  * @ours: what it was made to aim at instead, pages
  * @less: what the balloon subtracts from a target in xenstore, pages
  * @less_known: it is known
+ * @told: somebody else has set a target since it was learnt
+ * @had: what it had when it was last looked at, pages
+ * @moved: when that, or @goal, was last another, jiffies
  * @debt: what @asked asks for, pages; read by others, too
  */
 static struct balloon {
@@ -77,6 +88,9 @@ static struct balloon {
 	unsigned long ours;
 	long less;
 	bool less_known;
+	bool told;
+	unsigned long had;
+	unsigned long moved;
 	unsigned long debt;
 } balloon;
 
@@ -89,43 +103,54 @@ void aeration_xb_balloon_start(void)
 {
 	unsigned long now = aims_at();
 
-	balloon = (struct balloon){ .asked = now, .goal = now, .ours = now };
+	balloon = (struct balloon){ .asked = now, .goal = now, .ours = now,
+				    .moved = jiffies };
 }
 
 /**
  * aeration_xb_balloon_told - xenstore has a target, and the balloon has seen it
  * @pages: the target, pages
  *
+ * One that is what was set here already is known by this only.
+ *
  * Context: process context.
  */
 void aeration_xb_balloon_told(unsigned long pages)
 {
-	unsigned long now = aims_at();
-
-	if (now != balloon.ours || !balloon.less_known) {
-		if (now != balloon.ours)
-			balloon.asked = now;
+	if (balloon.told) {
+		balloon.told = false;
 		balloon.less = pages - balloon.asked;
 		balloon.less_known = true;
-	} else {
+	} else if (balloon.less_known && (long)pages > balloon.less) {
 		balloon.asked = pages - balloon.less;
 	}
 }
 
+static bool owes(unsigned long have, unsigned long goal)
+{
+	return have > goal + AWAKE;
+}
+
 /*
  * Where to aim. At what is asked for, as the balloon would by itself, whenever it is told
- * so or that changes. If that did not work it sleeps for an hour; meanwhile it gets what the
- * domain can do without, and no more.
+ * so or that changes, and once an hour. If nothing has come of it for a while, it sleeps;
+ * then it gets what the domain can do without, and no more.
  */
 static unsigned long choose(unsigned long goal, unsigned long have,
 			    unsigned long surplus, bool told)
 {
-	unsigned long less;
+	unsigned long aim;
 
-	if (told || goal != balloon.goal || have <= goal)
+	if (told || goal != balloon.goal || have != balloon.had)
+		balloon.moved = jiffies;
+	if (told || goal != balloon.goal || !owes(have, goal) ||
+	    time_is_before_jiffies(balloon.moved + RETRY_DELAY))
 		return goal;
-	less = have > surplus ? have - surplus : 0;
-	return surplus ? max(goal, less) : balloon.ours;
+	if (!surplus || time_is_after_jiffies(balloon.moved + ASLEEP_DELAY))
+		return balloon.ours;
+	aim = max(goal, have > surplus ? have - surplus : 0);
+	/* Only another target wakes it. */
+	return aim == balloon.ours ? aim + AWAKE : aim;
 }
 
 /**
@@ -148,6 +173,7 @@ bool aeration_xb_balloon_steer(struct aerator_dev_info *dev,
 		now = aims_at();
 		if (now != balloon.ours) {
 			balloon.asked = now;
+			balloon.told = true;
 			told = true;
 		}
 		have = has();
@@ -161,8 +187,9 @@ bool aeration_xb_balloon_steer(struct aerator_dev_info *dev,
 	goal = balloon.asked + paid;
 	balloon.ours = choose(goal, have, surplus, told);
 	WRITE_ONCE(balloon.goal, goal);
+	balloon.had = have;
 	aim(balloon.ours);
-	return balloon.debt > paid;
+	return owes(have, goal);
 }
 
 /**
@@ -186,7 +213,7 @@ bool aeration_xb_balloon_gives(void)
 {
 	unsigned long have = has();
 
-	return have > aims_at() || have > READ_ONCE(balloon.goal);
+	return have > aims_at() || owes(have, READ_ONCE(balloon.goal));
 }
 
 /**

@@ -147,6 +147,9 @@ static void look_fn(struct work_struct *work)
 	if (IS_ERR(value)) {
 		if (PTR_ERR(value) != -ENOENT)
 			answer("?", "failed", 0, PTR_ERR(value));
+		/* A domain that has moved has none of this. */
+		control.off = control.off && PTR_ERR(value) != -ENOENT;
+		allow();
 		return;
 	}
 	tidy(word, value);

@@ -106,12 +106,15 @@ static const char in_debt[] =
  * @up: xenstore is; written when it comes up and by start, which nothing runs beside
  * @watching: @watch is registered; likewise
  * @work: looks; all that follows is its own, but for what is said here
+ * @next: when it does, jiffies
  * @since: when it began to follow the toolstack, jiffies
  * @over: between stop and start: look_fn() does nothing
  * @news: the target may have changed; written by the watch
  * @stale: another node may have; likewise
  * @wanted: so many bytes were to go and could not; written by the core's ready call
- * @settled: a target was told, and a while has passed since the last one; read there
+ * @heard: a target was told, or that there is none
+ * @told: when the last one was, jiffies
+ * @settled: a while has passed since; read there
  * @why: nothing is to be held, for this reason, a constant, or NULL; read there
  * @meminfo: memory/meminfo is there; read by the watch
  * @least: what squeezed allows to be held, bytes
@@ -128,11 +131,14 @@ static struct toolstack {
 	bool up;
 	bool watching;
 	struct delayed_work work;
+	unsigned long next;
 	unsigned long since;
 	bool over;
 	bool news;
 	bool stale;
 	u64 wanted;
+	bool heard;
+	unsigned long told;
 	bool settled;
 	const char *why;
 	bool meminfo;
@@ -259,9 +265,32 @@ static unsigned long debt_delay(bool news)
 	return ts.pause;
 }
 
+/* Look no later than that. */
 static void look_in(unsigned long delay)
 {
+	unsigned long when = jiffies + delay;
+
+	if (delayed_work_pending(&ts.work) &&
+	    time_after_eq(when, READ_ONCE(ts.next)))
+		return;
+	WRITE_ONCE(ts.next, when);
 	mod_delayed_work(system_freezable_wq, &ts.work, delay);
+}
+
+/* For look_fn(), unless somebody wants it sooner by now. */
+static void look_again_in(unsigned long delay)
+{
+	WRITE_ONCE(ts.next, jiffies + delay);
+	queue_delayed_work(system_freezable_wq, &ts.work, delay);
+}
+
+/* Has the toolstack told a target, and the balloon had time to see it? */
+static bool is_settled(void)
+{
+	if (ts.heard)
+		return time_is_before_eq_jiffies(ts.told + TARGET_DELAY);
+	return !ts.up && !xen_initial_domain() &&
+	       time_is_before_eq_jiffies(ts.since + NO_STORE_DELAY);
 }
 
 /*
@@ -282,21 +311,19 @@ static void look_fn(struct work_struct *work)
 	debt = aeration_xb_balloon_steer(dev, wanted >> PAGE_SHIFT);
 	if (ts.watching && (xchg(&ts.stale, false) || news))
 		read_store(news);
-	if (news)
-		debt = aeration_xb_balloon_steer(dev, 0);
-	pressed = is_pressed(debt);
 	if (news) {
-		WRITE_ONCE(ts.settled, false);
-		look_in(TARGET_DELAY);
-	} else if (ts.watching || (!ts.up && !xen_initial_domain() &&
-				   time_is_before_eq_jiffies(ts.since +
-							     NO_STORE_DELAY))) {
-		WRITE_ONCE(ts.settled, true);
-		if (debt)
-			look_in(debt_delay(news));
-		else if (pressed)
-			look_in(DOM0_DELAY);
+		debt |= aeration_xb_balloon_steer(dev, 0);
+		ts.heard = true;
+		ts.told = jiffies;
 	}
+	pressed = is_pressed(debt);
+	WRITE_ONCE(ts.settled, is_settled());
+	if (ts.heard && !ts.settled)
+		look_again_in(TARGET_DELAY);
+	else if (debt)
+		look_again_in(debt_delay(news));
+	else if (pressed)
+		look_again_in(DOM0_DELAY);
 	aerator_limit_held(dev, limit(pressed));
 	if (ts.settled)
 		aerator_wait(dev, ts.why ?: debt ? in_debt : NULL);
@@ -312,7 +339,7 @@ static void on_memory(struct xenbus_watch *watch, const char *path,
 	} else if (strcmp(path, MEMORY "/" MEMINFO) || !READ_ONCE(ts.meminfo)) {
 		/* The domain itself writes that one, many times a minute. */
 		WRITE_ONCE(ts.stale, true);
-		queue_delayed_work(system_freezable_wq, &ts.work, NODE_DELAY);
+		look_in(NODE_DELAY);
 	}
 }
 
@@ -343,7 +370,7 @@ static int on_store(struct notifier_block *nb, unsigned long unused, void *none)
 void aeration_xb_toolstack_held(void)
 {
 	if (aeration_xb_balloon_wants())
-		queue_delayed_work(system_freezable_wq, &ts.work, HELD_DELAY);
+		look_in(HELD_DELAY);
 }
 
 /**
@@ -363,13 +390,18 @@ void aeration_xb_toolstack_allow(u64 bytes)
 /**
  * aeration_xb_toolstack_ready - may memory go to Xen now?
  * @dev: the device
- * @bytes: so much would go
+ * @bytes: so much would go; 0: look whether anything has changed
  *
  * Context: process context; does not sleep.
  * Return: true if so; what is waited for is said otherwise.
  */
 bool aeration_xb_toolstack_ready(struct aerator_dev_info *dev, u64 bytes)
 {
+	if (!bytes) {
+		WRITE_ONCE(ts.stale, true);
+		look_in(0);
+		return false;
+	}
 	if (READ_ONCE(ts.settled) && !READ_ONCE(ts.why) &&
 	    !aeration_xb_balloon_gives()) {
 		aerator_wait(dev, NULL);
@@ -406,6 +438,7 @@ void aeration_xb_toolstack_start(struct xb *xb)
 	ts.since = jiffies;
 	WRITE_ONCE(ts.up, false);
 	WRITE_ONCE(ts.settled, false);
+	ts.heard = false;
 	aeration_xb_balloon_start();
 	WRITE_ONCE(ts.over, false);
 	look_in(NO_STORE_DELAY);

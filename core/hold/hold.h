@@ -163,6 +163,7 @@ unsigned long aeration_restore_excess(unsigned long blocks);
 bool aeration_restore_all(unsigned int tries, bool (*cancelled)(void));
 u32 aeration_restore_pause_ms(void);
 bool aeration_restore_is_spoiled(void);
+void aeration_restore_settle(void);
 void aeration_restore_content(void);
 void aeration_restore_note_lost(unsigned int lost);
 

@@ -33,8 +33,12 @@
 #define STEP_NEEDED_NS	(10 * NSEC_PER_MSEC)
 #define STEP_ALL_NS	(250 * NSEC_PER_MSEC)
 
-/* How long to wait before everything is asked for once more, ms. */
+/*
+ * How long to wait before everything is asked for once more, ms, and how much of a try
+ * one is that brought some of it.
+ */
 #define ALL_WAIT_MS	200
+#define PART_OF_TRY	10U
 
 /*
  * What may be lost to quarantine, bytes, before the backend is done with: one
@@ -323,9 +327,10 @@ static bool is_due(void)
  */
 bool aeration_restore_all(unsigned int tries, bool (*cancelled)(void))
 {
+	unsigned int left = tries * PART_OF_TRY;
 	bool failed;
 
-	while (is_due() && READ_ONCE(restore.dev) &&
+	while (left && is_due() && READ_ONCE(restore.dev) &&
 	       !(cancelled && cancelled())) {
 		unsigned long done;
 
@@ -334,8 +339,9 @@ bool aeration_restore_all(unsigned int tries, bool (*cancelled)(void))
 				NULL, &failed);
 		if (done && !failed)
 			continue;
+		left -= min(left, done ? 1U : PART_OF_TRY);
 		/* One that loses what it is asked for is not asked for more. */
-		if (READ_ONCE(restore.spoiled) || (!done && !--tries))
+		if (!left || READ_ONCE(restore.spoiled))
 			break;
 		msleep(ALL_WAIT_MS);
 	}
@@ -367,6 +373,19 @@ u32 aeration_restore_pause_ms(void)
 bool aeration_restore_is_spoiled(void)
 {
 	return READ_ONCE(restore.spoiled);
+}
+
+/**
+ * aeration_restore_settle - if nothing is to be had back, nothing is withheld
+ *
+ * Context: process context, while the source has its device.
+ */
+void aeration_restore_settle(void)
+{
+	if (!aeration_account_is_withheld() || is_due())
+		return;
+	aeration_account_withhold(false);
+	unpin();
 }
 
 /**

@@ -111,6 +111,7 @@ static int bring_back(void)
 		return aeration_restore_needed(blocks, NUMA_NO_NODE, false,
 					       NULL) ? 0 : retry_ms();
 	aeration_restore_content();
+	aeration_restore_settle();
 	if (READ_ONCE(hold.life) == LIFE_KEEPING &&
 	    !aeration_restore_is_spoiled())
 		blocks = aeration_blocks_due();
