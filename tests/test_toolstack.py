@@ -249,9 +249,9 @@ def test_a_debt(image, xen_version):
         domain.wait_until(
             lambda: "the balloon has not given the toolstack" in
             guest.value(domain, "why/xen"), "the debt to be said", guest.SOON)
-        # It comes up short four times, and then sleeps for an hour.
+        # It comes up short four times, and then sleeps for an hour, unless somebody
+        # was killed for it.
         domain.run("sleep 20")
-        assert mem_total_mib(domain) > total - 240 + CLOSE_MIB
         used.kill()
         memory_is(domain, total - 240)
         domain.wait_until(lambda: guest.value(domain, "why/xen") == "in use",

@@ -370,7 +370,7 @@ int aeration_surrender_flush(bool again, bool (*cancelled)(void))
 {
 	u64 errors = aeration_batch_not_taken();
 	unsigned long left = flush_budget(), went = 0, blocks = left;
-	enum result result = is_ready(left) ? DONE : NOT_NOW;
+	enum result result = !left || is_ready(left) ? DONE : NOT_NOW;
 
 	while (blocks && result == DONE && !cancelled()) {
 		result = one_batch(blocks, &went);
