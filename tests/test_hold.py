@@ -8,8 +8,6 @@ than it has watermarks. Here a guest of 5 GiB is told to keep as much.
 import collections
 import re
 
-import pytest
-
 import guest
 from lab.qemu import Vm
 
@@ -219,7 +217,6 @@ def test_bound_to_a_node(image, kernel):
         guest.unload(vm)
 
 
-@pytest.mark.one_kernel("a zone for movable memory is the same in all")
 def test_movable_memory(image, kernel):
     """What has to stay movable is not held, and that is said."""
     with Vm(kernel, f"movable-{kernel}", mem_mib=1024,

@@ -235,12 +235,14 @@ def test_a_lower_target_pv(image, xen_version):
                                          mem_mib=domu.MEM_MIB), "pv")
 
 
-def test_a_debt(image, xen_version):
-    """A target that the domain cannot meet is said, and met as soon as it can be."""
-    with domu.booted(xen_version, "debt") as (_, domain):
-        # The stock balloon leaves the guest nothing but its low watermarks.
-        domain.allow += [r"page allocation failure", r"invoked oom-killer",
-                         r"Out of memory"]
+def test_a_debt(image):
+    """A target that the domain cannot meet is said, and met as soon as it can be.
+
+    Not on 4.17: with the balloon of its kernel 6.1 the program is killed at once, and
+    there is no debt any more.
+    """
+    with domu.booted("4.20", "debt") as (_, domain):
+        domain.allow.append(r"page allocation failure")
         before, total = domain.mib(), mem_total_mib(domain)
         domu.load(domain, window_ms=100)
         domu.settled(domain, before * domu.SURPLUS_SHARE)
@@ -249,9 +251,9 @@ def test_a_debt(image, xen_version):
         domain.wait_until(
             lambda: "the balloon has not given the toolstack" in
             guest.value(domain, "why/xen"), "the debt to be said", guest.SOON)
-        # It comes up short four times, and then sleeps for an hour, unless somebody
-        # was killed for it.
+        # It comes up short four times, and then sleeps for an hour.
         domain.run("sleep 20")
+        assert mem_total_mib(domain) > total - 240 + CLOSE_MIB
         used.kill()
         memory_is(domain, total - 240)
         domain.wait_until(lambda: guest.value(domain, "why/xen") == "in use",
