@@ -246,8 +246,8 @@ echo 1 >$T/events/writeback/balance_dirty_pages/enable
 echo >$T/trace
 dd if=/dev/zero of=/tmp/disk/file bs=1M count={mib} 2>/dev/null
 cat $T/trace
-rm /tmp/disk/file
 sync
+rm /tmp/disk/file
 """
 
 
@@ -262,7 +262,7 @@ def test_writers(image, kernel, tmp_path):
             r"balance_dirty_pages: .* pause=(\d+)", said))
 
     with Vm(kernel, f"write-{kernel}", mem_mib=MEM_MIB, balloon=False,
-            extra=disk(tmp_path, ",throttling.bps-write=5000000")) as vm:
+            extra=disk(tmp_path, ",throttling.bps-write=20000000")) as vm:
         mount_disk(vm)
         loop_like_xen(vm)
         assert waits(vm, MUCH_MIB) > 0
