@@ -3,6 +3,7 @@
 
 import contextlib
 import itertools
+import os
 import pathlib
 import tempfile
 
@@ -166,6 +167,23 @@ def measure_free(vm):
 def unload(vm):
     """Unload every module of ours; what is held comes back before."""
     vm.run(". /opt/aeration/ktap.sh; unload", timeout=HUNG)
+
+
+@contextlib.contextmanager
+def disk(mib, more=""):
+    """A disk of zeroes in the host's memory; yields (path, arguments for QEMU).
+
+    `more` is what else the device shall be told, "key=value,...".
+
+    On a host whose own disk is slow a guest that syncs would wait until its kernel
+    says that it hangs.
+    """
+    with open(os.memfd_create("disk"), "r+b") as memory:
+        memory.truncate(mib << 20)
+        path = f"/proc/{os.getpid()}/fd/{memory.fileno()}"
+        yield path, [
+            "-drive", f"file={path},if=none,id=disk,format=raw,cache=unsafe",
+            "-device", "virtio-blk-pci,drive=disk" + f",{more}" * bool(more)]
 
 
 @contextlib.contextmanager

@@ -100,19 +100,15 @@ def test_a_copy_of_a_guest(image, kernel):
                 guest.unload(vm)
 
 
-def test_hibernation(image, kernel, tmp_path):
+def test_hibernation(image, kernel):
     """A guest that was written to a disk and read back reports all by itself.
 
     6.1 does not read an image from what it uses as swap (EBUSY), and goes on as one
     that was not written: the device was away all the same. Afterwards its swapoff does
     not come to an end, with aeration or without.
     """
-    disk = tmp_path / "swap"
-    with open(disk, "wb") as swap:
-        swap.truncate(SWAP_MIB * MIB)
-    with Vm(kernel, f"hibernates-{kernel}", mem_mib=MEM_MIB, extra=(
-            "-drive", f"file={disk},if=none,id=disk,format=raw,cache=unsafe",
-            "-device", "virtio-blk-pci,drive=disk")) as vm:
+    with guest.disk(SWAP_MIB) as (_, disk), \
+            Vm(kernel, f"hibernates-{kernel}", mem_mib=MEM_MIB, extra=disk) as vm:
         vm.run("modprobe -a virtio_pci virtio_blk && mkswap /dev/vda && "
                "swapon /dev/vda && modprobe aeration_virtio")
         guest.touch_and_free(vm, MEM_MIB // 2)

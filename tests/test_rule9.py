@@ -33,16 +33,13 @@ LRU_GEN = "/sys/kernel/mm/lru_gen/enabled"
 TIMEOUT = 300	# seconds for one burst, however busy the host is
 
 
-def disk(tmp_path, more=""):
-    """Make an empty disk; return what QEMU has to be told, and more of it."""
-    path = tmp_path / "disk.raw"
-    with open(path, "wb") as out:
-        out.truncate(DISK_MIB << 20)
-    subprocess.run(["/sbin/mke2fs", "-q", "-F", "-t", "ext4", path], check=True,
-                   timeout=TIMEOUT)
-    return ["-drive", f"file={path},if=none,id=disk,format=raw,cache=unsafe"
-            f"{more}",
-            "-device", "virtio-blk-pci,drive=disk"]
+@contextlib.contextmanager
+def disk(more=""):
+    """An empty disk with a file system; yields what QEMU has to be told."""
+    with guest.disk(DISK_MIB, more) as (path, arguments):
+        subprocess.run(["/sbin/mke2fs", "-q", "-F", "-t", "ext4", path], check=True,
+                       timeout=TIMEOUT)
+        yield arguments
 
 
 def mount_disk(vm):
@@ -137,10 +134,11 @@ def check_costs(without, with_us):
     assert with_us["oom_kill"] == 0
 
 
-def test_neighbours(image, kernel, tmp_path):
+def test_neighbours(image, kernel):
     """Programs in cgroups keep their files and pages while another takes memory."""
-    with guest.counting(kernel, "rule9", cpus=2, mem_mib=MEM_MIB, fresh=True,
-                        extra=disk(tmp_path), balloon=False) as vm:
+    with disk() as extra, \
+            guest.counting(kernel, "rule9", cpus=2, mem_mib=MEM_MIB, fresh=True,
+                           extra=extra, balloon=False) as vm:
         vm.run("/opt/aeration/neighbours.sh start /dev/vda", timeout=TIMEOUT)
         loop_like_xen(vm)
         burst(vm, 60)	# the host, too, has to find memory once
@@ -236,41 +234,72 @@ def test_compaction_at_rest(image, kernel):
 
 WRITE_MIB = 150		# less than without us has to wait for the disk
 MUCH_MIB = 450		# more than that
-WRITE = """
-set -e
-T=/sys/kernel/tracing
+NEXT_TO_NOTHING = 1 << 20	# bytes a second: the slowest host outruns this disk
+SHORT_QUEUE = "queue-size=16"	# and nothing waits there until the kernel complains
+TRACE = "/sys/kernel/tracing"
+PREPARE = f"""
+rm -f /tmp/disk/file
 sync
 echo 3 >/proc/sys/vm/drop_caches
 sleep 3
-echo 1 >$T/events/writeback/balance_dirty_pages/enable
-echo >$T/trace
-dd if=/dev/zero of=/tmp/disk/file bs=1M count={mib} 2>/dev/null
-cat $T/trace
-sync
-rm /tmp/disk/file
+echo 1 >{TRACE}/events/writeback/balance_dirty_pages/enable
+echo >{TRACE}/trace
 """
 
 
-def test_writers(image, kernel, tmp_path):
+def slow_down(vm, rate):
+    """Have the disk take no more bytes a second than that; 0: what it can."""
+    said = vm.qmp("human-monitor-command", command_line=(
+        f"block_set_io_throttle disk 0 0 {rate} 0 0 0"))
+    assert not said, said
+
+
+@contextlib.contextmanager
+def writing(vm, mib):
+    """Have a program write so much while the disk takes next to nothing.
+
+    What is left is written quickly then: nobody shall sync for long.
+    """
+    vm.run(PREPARE)
+    slow_down(vm, NEXT_TO_NOTHING)
+    job = vm.start(f"exec dd if=/dev/zero of=/tmp/disk/file bs=1M count={mib}")
+    yield job
+    slow_down(vm, 0)
+    job.wait(TIMEOUT)
+    vm.run("sync", timeout=TIMEOUT)
+
+
+def pauses(vm):
+    """Return how often somebody had to wait because too much was dirty."""
+    return sum(int(ms) > 0 for ms in re.findall(
+        r"balance_dirty_pages: .* pause=(\d+)", vm.run(f"cat {TRACE}/trace").out))
+
+
+def waits(vm):
+    """Return how often a program that writes WRITE_MIB has to wait."""
+    with writing(vm, WRITE_MIB) as job:
+        job.wait(TIMEOUT)
+        return pauses(vm)
+
+
+def test_writers(image, kernel):
     """A program that writes to a slow disk waits for it no sooner than without us.
 
     How much may be dirty the kernel makes of what is free.
     """
-    def waits(vm, mib=WRITE_MIB):
-        said = vm.run(WRITE.format(mib=mib), timeout=TIMEOUT).out
-        return sum(int(ms) > 0 for ms in re.findall(
-            r"balance_dirty_pages: .* pause=(\d+)", said))
-
-    with Vm(kernel, f"write-{kernel}", mem_mib=MEM_MIB, balloon=False,
-            extra=disk(tmp_path, ",throttling.bps-write=20000000")) as vm:
+    with disk(SHORT_QUEUE) as extra, Vm(kernel, f"write-{kernel}", mem_mib=MEM_MIB,
+                             balloon=False, extra=extra) as vm:
         mount_disk(vm)
         loop_like_xen(vm)
-        assert waits(vm, MUCH_MIB) > 0
+        with writing(vm, MUCH_MIB):
+            vm.wait_until(lambda: pauses(vm), "who writes too much to wait",
+                          TIMEOUT)
         without, with_us = without_and_with(vm, "waits", waits)
         assert with_us <= without
+        vm.run("rm /tmp/disk/file")
         # When all is written it goes again, though nothing has been freed.
-        vm.run(f"dd if=/dev/zero of=/tmp/disk/file bs=1M count={WRITE_MIB} "
-               "2>/dev/null; sync", timeout=TIMEOUT)
+        with writing(vm, WRITE_MIB) as job:
+            job.wait(TIMEOUT)
         vm.wait_until(lambda: int(guest.value(vm, "hold/held_bytes")) >
                       MEM_MIB // 2 * guest.MIB, "it to go again", guest.SOON)
         guest.unload(vm)
