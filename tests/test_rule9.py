@@ -237,7 +237,7 @@ MUCH_MIB = 450		# more than that
 SLOW = 40 << 20		# bytes a second
 NEXT_TO_NOTHING = 1 << 20	# the slowest host outruns that
 OFTEN = 100
-FEW = 10		# until what is held is on its way back: 0 to 6 were seen
+FEW = OFTEN // 2	# until what is held is on its way back: 0 to 12 were seen
 SHORT_QUEUE = "queue-size=16"	# and nothing waits there until the kernel complains
 TRACE = "/sys/kernel/tracing"
 WAITING = f"{TRACE}/events/writeback/balance_dirty_pages"
