@@ -43,7 +43,7 @@ struct max_held {
 	bool given;
 };
 
-static struct max_held max_held = { .percent = 100 };
+static struct max_held max_held;	/* set by aeration_param_hold_by_default() */
 static DEFINE_SPINLOCK(max_held_lock);	/* protects max_held */
 
 static void (*listener)(enum aeration_param what);
@@ -200,15 +200,16 @@ static struct max_held read_max_held(void)
 }
 
 /**
- * aeration_param_hold_nothing - unless somebody has said how much may be held
+ * aeration_param_hold_by_default - how much may be held if nobody has said so
+ * @percent: share of the guest's memory, 0 to 100
  *
  * Context: process context.
  */
-void aeration_param_hold_nothing(void)
+void aeration_param_hold_by_default(unsigned int percent)
 {
 	spin_lock(&max_held_lock);
 	if (!max_held.given)
-		max_held.percent = 0;
+		max_held.percent = percent;
 	spin_unlock(&max_held_lock);
 }
 
@@ -340,7 +341,7 @@ MODULE_PARM_DESC(backoff_ms,
 module_param_cb(reserve_mb, &reserve_ops, &reserve_mb, 0444);
 MODULE_PARM_DESC(reserve_mb, "free memory to keep from being reported, MiB; the last batch may go half a batch below");
 module_param_cb(max_held, &max_held_ops, NULL, 0444);
-MODULE_PARM_DESC(max_held, "most memory to hold without backing, bytes (512M) or share of the guest's (50%); durable backends only");
+MODULE_PARM_DESC(max_held, "most memory to hold without backing, bytes (512M) or share of the guest's (50%; default 100%, 87% in a domain of Xen, 0 in domain 0); durable backends only");
 module_param_cb(order, &order_ops, &order, 0444);
 MODULE_PARM_DESC(order, "smallest block to report, as an order (0: the kernel's default)");
 module_param_cb(backend, &backend_ops, NULL, 0644);

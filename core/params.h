@@ -35,7 +35,7 @@ int aeration_param_store_window_ms(const char *val);
 int aeration_param_store_backoff_ms(const char *val);
 int aeration_param_store_reserve_mb(const char *val);
 int aeration_param_store_max_held(const char *val);
-void aeration_param_hold_nothing(void);
+void aeration_param_hold_by_default(unsigned int percent);
 int aeration_param_show_max_held(char *buf);
 
 #endif /* _AERATION_PARAMS_H */

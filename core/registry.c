@@ -426,8 +426,7 @@ void aeration_registry_init(void)
 	INIT_WORK(&reg.update, update_fn);
 	INIT_DEFERRABLE_WORK(&reg.retry, update_fn);
 	aeration_api_facts(&f);
-	if (f.dom0)
-		aeration_param_hold_nothing();
+	aeration_param_hold_by_default(aeration_choose_held_percent(&f));
 	reg.live = true;
 	aeration_api_listen(&listener);
 	aeration_param_listen(on_param);

@@ -56,6 +56,7 @@ const char *aeration_choose_against(const struct choose_facts *f,
 				    enum aerator_kind kind);
 enum aerator_kind aeration_choose_absent(const struct choose_facts *f);
 bool aeration_choose_failed(const struct choose_facts *f);
+unsigned int aeration_choose_held_percent(const struct choose_facts *f);
 enum aerator_kind aeration_choose_backend(const struct choose_facts *f);
 
 #endif /* _AERATION_CHOOSE_H */

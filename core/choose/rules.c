@@ -164,3 +164,21 @@ bool aeration_choose_failed(const struct choose_facts *f)
 	return aeration_choose_backend(f) == AERATOR_NONE &&
 	       aeration_choose_backend(&well) != AERATOR_NONE;
 }
+
+/* What Xen was given another domain may have: an eighth of a domain stays its own. */
+#define XEN_HELD_PERCENT	87
+
+/**
+ * aeration_choose_held_percent - how much may be held unless somebody says so
+ * @f: the facts
+ *
+ * Domain 0 has to be asked.
+ *
+ * Return: percent of the guest's memory, 0 to 100.
+ */
+unsigned int aeration_choose_held_percent(const struct choose_facts *f)
+{
+	if (!f->on_xen)
+		return 100;
+	return f->dom0 ? 0 : XEN_HELD_PERCENT;
+}

@@ -236,6 +236,10 @@ static enum result one_batch(unsigned long blocks, unsigned long *went)
 	mutex_lock(&surrender.lock);
 	if (surrender.stopped || aeration_restore_is_spoiled())
 		goto out;
+	/* A flush and the worker may both have seen the same room. */
+	blocks = min(blocks, room() >> aeration_blocks_order());
+	if (!blocks)
+		goto out;
 	result = REFUSED;
 	if (!is_ready(blocks))
 		goto out;

@@ -169,6 +169,18 @@ static void an_absent_backend_is_asked_for(void)
 	EXPECT_EQ(aeration_choose_absent(&f), AERATOR_NONE);
 }
 
+/* On Xen what was given may be gone: a part stays, and domain 0 has to be asked. */
+static void how_much_may_be_held(void)
+{
+	struct choose_facts f = { .requested = AERATOR_AUTO };
+
+	EXPECT_EQ(aeration_choose_held_percent(&f), 100);
+	f.on_xen = true;
+	EXPECT_EQ(aeration_choose_held_percent(&f), 87);
+	f.dom0 = true;
+	EXPECT_EQ(aeration_choose_held_percent(&f), 0);
+}
+
 int main(void)
 {
 	RUN(names_both_ways);
@@ -180,5 +192,6 @@ int main(void)
 	RUN(a_failed_device_is_not_used);
 	RUN(chosen_and_refused_agree);
 	RUN(an_absent_backend_is_asked_for);
+	RUN(how_much_may_be_held);
 	return ktap_end();
 }
