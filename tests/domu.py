@@ -8,10 +8,16 @@ from lab import hypervisors, xentrace
 from lab.domain import STAYS, XL_POLL
 from lab.xen import Xen
 
+BALLOON = "/sys/devices/system/xen_memory/xen_memory0"
+
 # One size of machine for all tests, MiB: the first of a version boots, and the
 # others start from its state.
 MACHINE_MIB = 2048
 DOM0_MIB = 768
+
+# Another, whose domain 0 has memory to spare.
+HOST_MIB = 3072
+HOST_DOM0_MIB = 1536
 
 # A domain's, where nothing else matters.
 MEM_MIB = 448
@@ -22,6 +28,12 @@ ROUNDING_MIB = 2
 # Seconds for a surplus to leave, or to come back, on a busy host.
 LONG = 600
 
+# How close figures of two runs are, MiB.
+CLOSE_MIB = 8
+
+# Seconds in which a domain that may give memory has begun to.
+BEGINS = 5
+
 # Part of a guest's memory that is surplus once it has booted.
 SURPLUS_SHARE = 0.5
 
@@ -30,6 +42,11 @@ def machine(version, name, **more):
     """Return a Xen of the size that tests have."""
     return Xen(version, f"{name}-{version}", mem_mib=MACHINE_MIB,
                dom0_mib=DOM0_MIB, **more)
+
+
+def host(version, name):
+    """Return a Xen whose domain 0 has something to give, or keeps a saved domain."""
+    return Xen(version, f"{name}-{version}", mem_mib=HOST_MIB, dom0_mib=HOST_DOM0_MIB)
 
 
 @contextlib.contextmanager
@@ -136,3 +153,65 @@ def comes_in_superpages(xen, domain, mib):
     assert set(orders) == {xentrace.SUPERPAGE_ORDER}
     guest.free_held(domain, job)
     guest.end_held(domain, job)
+
+
+def balloon(machine):
+    """Return what the stock balloon has and aims at, in MiB."""
+    return [int(word) / 1024 for word in machine.run(
+        f"cat {BALLOON}/info/current_kb {BALLOON}/target_kb").out.split()]
+
+
+def balloon_rests(machine):
+    """Wait until the balloon has what it aims at; return that, in MiB."""
+    seen = []
+
+    def still():
+        seen.append({round(mib) for mib in balloon(machine)})
+        return len(seen[-1]) == 1 and seen[-4:] == seen[-1:] * 4
+
+    machine.wait_until(still, "the balloon to be where it aims at", LONG,
+                       poll=0.25)
+    return balloon(machine)[0]
+
+
+def calls(domain, which):
+    """Return how many hypercalls of a kind there were."""
+    return int(domain.run("cat /sys/module/aeration_xen/parameters/"
+                          f"{which}_calls").out)
+
+
+def mem_total_mib(machine):
+    """Return the memory that the guest believes to have, in MiB."""
+    return int(machine.run("awk '/^MemTotal/ { print $2 }' "
+                           "/proc/meminfo").out) / 1024
+
+
+def memory_is(domain, mib):
+    """Wait until the guest believes to have so much, in MiB."""
+    domain.wait_until(lambda: abs(mib - mem_total_mib(domain)) <= CLOSE_MIB,
+                      f"MemTotal to be {mib:.0f} MiB", guest.SOON)
+
+
+def node(xen, domain, name):
+    """Return a node of a domain's folder in xenstore, "" if there is none."""
+    return xen.run(f"xenstore-read /local/domain/{domain.id}/{name} "
+                   "2>/dev/null", check=False).out.strip()
+
+
+def write(xen, domain, name, value):
+    """Write to a node of a domain's folder in xenstore."""
+    xen.run(f"xenstore-write /local/domain/{domain.id}/{name} '{value}'")
+
+
+def waits(domain, text):
+    """Nothing goes, and why/xen says that it is for this."""
+    domain.wait_until(lambda: text in guest.value(domain, "why/xen"),
+                      f"why/xen to say {text!r}", guest.SOON)
+    assert guest.value(domain, "state") == "running"
+    assert held_mib(domain) == 0
+
+
+def stays_at_nothing(domain):
+    """Nothing goes, for longer than it would take to begin."""
+    domain.run(f"sleep {BEGINS}")
+    assert held_mib(domain) == 0

@@ -10,84 +10,14 @@ import pytest
 
 import domu
 import guest
+from domu import (CLOSE_MIB, balloon, balloon_rests, calls, mem_total_mib, memory_is,
+                  node, stays_at_nothing, waits, write)
 from lab.domain import XL_POLL
-from lab.xen import Xen
 
-BALLOON = "/sys/devices/system/xen_memory/xen_memory0"
 XL_CONF = "/etc/xen/xl.conf"
 
-# A machine in which domain 0 has something to give, MiB.
-HOST_MIB = 3072
-DOM0_MIB = 1536
-DOM0_MAX_HELD = 256
-
-# How close figures of two runs are, MiB.
-CLOSE_MIB = 8
-
-# Seconds in which a domain that may give memory has begun to.
-BEGINS = 5
-
-
-def balloon(machine):
-    """Return what the stock balloon has and aims at, in MiB."""
-    return [int(word) / 1024 for word in machine.run(
-        f"cat {BALLOON}/info/current_kb {BALLOON}/target_kb").out.split()]
-
-
-def balloon_rests(machine):
-    """Wait until the balloon has what it aims at; return that, in MiB."""
-    seen = []
-
-    def still():
-        seen.append({round(mib) for mib in balloon(machine)})
-        return len(seen[-1]) == 1 and seen[-4:] == seen[-1:] * 4
-
-    machine.wait_until(still, "the balloon to be where it aims at", domu.LONG,
-                       poll=0.25)
-    return balloon(machine)[0]
-
-
-def calls(domain, which):
-    """Return how many hypercalls of a kind there were."""
-    return int(domain.run("cat /sys/module/aeration_xen/parameters/"
-                          f"{which}_calls").out)
-
-
-def mem_total_mib(machine):
-    """Return the memory that the guest believes to have, in MiB."""
-    return int(machine.run("awk '/^MemTotal/ { print $2 }' "
-                           "/proc/meminfo").out) / 1024
-
-
-def memory_is(domain, mib):
-    """Wait until the guest believes to have so much, in MiB."""
-    domain.wait_until(lambda: abs(mib - mem_total_mib(domain)) <= CLOSE_MIB,
-                      f"MemTotal to be {mib:.0f} MiB", guest.SOON)
-
-
-def node(xen, domain, name):
-    """Return a node of a domain's folder in xenstore, "" if there is none."""
-    return xen.run(f"xenstore-read /local/domain/{domain.id}/{name} "
-                   "2>/dev/null", check=False).out.strip()
-
-
-def write(xen, domain, name, value):
-    """Write to a node of a domain's folder in xenstore."""
-    xen.run(f"xenstore-write /local/domain/{domain.id}/{name} '{value}'")
-
-
-def waits(domain, text):
-    """Nothing goes, and why/xen says that it is for this."""
-    domain.wait_until(lambda: text in guest.value(domain, "why/xen"),
-                      f"why/xen to say {text!r}", guest.SOON)
-    assert guest.value(domain, "state") == "running"
-    assert domu.held_mib(domain) == 0
-
-
-def stays_at_nothing(domain):
-    """Nothing goes, for longer than it would take to begin."""
-    domain.run(f"sleep {BEGINS}")
-    assert domu.held_mib(domain) == 0
+DOM0_MIB = domu.HOST_DOM0_MIB
+DOM0_MAX_HELD = 256	# MiB
 
 
 # Domain 0
@@ -128,8 +58,7 @@ def test_domain_0(image, xen_version):
 
     And it holds nothing unless somebody has said how much.
     """
-    with Xen(xen_version, f"dom0-{xen_version}", mem_mib=HOST_MIB,
-             dom0_mib=DOM0_MIB) as xen:
+    with domu.host(xen_version, "dom0") as xen:
         xen.run(f"echo 'autoballoon=\"on\"' > {XL_CONF}")
         # More than is free, even with what will be held.
         size = xen.free_mib() + DOM0_MAX_HELD + 96
