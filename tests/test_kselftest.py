@@ -15,6 +15,7 @@ from lab.qemu import Vm
 # All about time; nothing in them but the loads and unloads at their ends depends on a
 # second processor, and choose, virtio and integrity have such.
 TIMED = ("params", "loop", "hold", "idle")
+TIMED_MIB = 1024
 SCRIPTS = ("choose", "virtio", "rounds",
            "integrity loop", "integrity hold", "integrity virtio")
 
@@ -44,7 +45,8 @@ def test_kselftest(request, image, kernel, script):
 @pytest.mark.parametrize("script", TIMED)
 def test_timed(image, kernel, script):
     """One script in a guest whose time is its own."""
-    with guest.counting(kernel, f"timed-{script}", cpus=2) as vm:
+    with guest.counting(kernel, f"timed-{script}", cpus=2,
+                        mem_mib=TIMED_MIB) as vm:
         passes(vm, script)
 
 

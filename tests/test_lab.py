@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
 """The lab itself: what it notices, what it keeps, and one boot per kernel."""
 
+import shutil
 import stat
 import threading
+import types
 
 import pytest
 
+import conftest
 from guest import CPUS_THAT_SLEEP
 from lab import LabError, build, cache, channel, image as lab_image, kernels
 from lab import qmp, scan, suites
@@ -280,3 +283,11 @@ def test_sleeps_and_wakes(kernel):
         for _ in range(2):
             vm.suspend()
             assert vm.run("echo back").out == "back\n"
+
+
+def test_too_little_to_begin_with(monkeypatch):
+    """Without the memory or the space that guests take nothing begins."""
+    assert not conftest.shortage(0)
+    assert "MiB of memory are available" in conftest.shortage(1 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: types.SimpleNamespace(free=0))
+    assert "0 MiB are free in" in conftest.shortage(0)

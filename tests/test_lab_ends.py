@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from lab import LabError, cache, saved, scan, tally
+from lab import LabError, cache, roots, saved, scan, tally
 from lab import qemu as lab_qemu
 from lab.qemu import GuestError, Vm
 
@@ -164,6 +164,21 @@ def test_qemus_own_complaints_fail():
                 log.write("qemu-system-x86_64: made up by the lab\n")
 
 
+def goes(pid):
+    """Wait until a process has ended."""
+    for _ in range(600):
+        # What nobody has waited for yet is a zombie, and has ended.
+        try:
+            state = pathlib.Path(f"/proc/{pid}/stat").read_text(
+                encoding="ascii").rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return
+        if state == "Z":
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"QEMU {pid} is still there")
+
+
 def test_qemu_dies_with_its_harness(tmp_path):
     """A harness that is killed leaves no QEMU."""
     script = tmp_path / "harness.py"
@@ -178,20 +193,45 @@ def test_qemu_dies_with_its_harness(tmp_path):
         pid = int(harness.stdout.readline())
         assert pathlib.Path(f"/proc/{pid}").exists()
         harness.kill()
-    for _ in range(600):
-        # What nobody has waited for yet is a zombie, and has ended.
-        try:
-            state = pathlib.Path(f"/proc/{pid}/stat").read_text(
-                encoding="ascii").rpartition(")")[2].split()[0]
-        except FileNotFoundError:
-            return
-        if state == "Z":
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"QEMU {pid} is still there")
+    goes(pid)
 
 
-def test_saved_states(tmp_path, monkeypatch):
+START_LOOKS = 1800	# a tenth of a second apart, for a guest to boot
+END_TIMEOUT = 180	# seconds
+
+INTERRUPTED = """
+import pathlib
+from lab.qemu import Vm
+
+class TestIt:
+    def test_sleeps(self):
+        with Vm('6.1', 'lab-interrupted') as vm:
+            pathlib.Path(__file__).with_name('pid').write_text(str(vm.pid))
+            vm.run('sleep 600', timeout=600)
+"""
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_interrupted(tmp_path, workers):
+    """A run that is ended with ^C leaves no QEMU, and has not passed."""
+    (tmp_path / "test_it.py").write_text(INTERRUPTED, encoding="ascii")
+    with subprocess.Popen(
+            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p",
+             "conftest", *workers, tmp_path / "test_it.py"],
+            stdout=subprocess.PIPE, text=True, start_new_session=True,
+            env={**os.environ, "PYTHONPATH": str(cache.REPO / "tests")}) as run:
+        for _ in range(START_LOOKS):
+            if (tmp_path / "pid").exists():
+                break
+            time.sleep(0.1)
+        pid = int((tmp_path / "pid").read_text(encoding="ascii"))
+        os.killpg(run.pid, signal.SIGINT)
+        said, _ = run.communicate(timeout=END_TIMEOUT)
+    assert said.splitlines()[-1] == "0 passed, 1 failed, 0 skipped", said
+    goes(pid)
+
+
+def test_saved_states(emulated, tmp_path, monkeypatch):
     """One boots and the others start from it; what is broken is a sentence."""
     monkeypatch.setattr(saved, "STATES", tmp_path)
     with Vm("6.1", "lab-saves", mem_mib=1024) as vm:
@@ -204,7 +244,11 @@ def test_saved_states(tmp_path, monkeypatch):
         # It is the same boot, and time has not leapt.
         assert booted / 2 < float(vm.read("/proc/uptime").split()[0]) < \
             booted + 60
-    state, = tmp_path.glob("*/*/state")
+    with monkeypatch.context() as other:
+        other.setattr(roots, "qemu_digest", lambda root: "another QEMU's")
+        with Vm("6.1", "lab-other-qemu", mem_mib=1024, wait=True) as vm:
+            assert not vm.resumed
+    state = min(tmp_path.glob("*/*/state"), key=lambda path: path.stat().st_mtime)
     state.write_bytes(state.read_bytes()[:state.stat().st_size // 2])
     with pytest.raises(LabError, match="loading its state failed"):
         with Vm("6.1", "lab-broken", mem_mib=1024):

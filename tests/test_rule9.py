@@ -18,7 +18,8 @@ from lab.qemu import Vm
 
 DISK_MIB = 600
 MEM_MIB = 2048
-FILES_MIB = 400		# what neighbours.sh keeps in use
+NEIGHBOURS_MIB = 1024	# a guest for neighbours.sh
+FILES_MIB = 200		# what that keeps in use
 PAGE = 4096
 
 # Of what is in use, as much may go because of us: one part in fifty.
@@ -137,7 +138,7 @@ def check_costs(without, with_us):
 def test_neighbours(image, kernel):
     """Programs in cgroups keep their files and pages while another takes memory."""
     with disk() as extra, \
-            guest.counting(kernel, "rule9", cpus=2, mem_mib=MEM_MIB, fresh=True,
+            guest.counting(kernel, "rule9", cpus=2, mem_mib=NEIGHBOURS_MIB, fresh=True,
                            extra=extra, balloon=False) as vm:
         vm.run("/opt/aeration/neighbours.sh start /dev/vda", timeout=TIMEOUT)
         loop_like_xen(vm)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """pytest's side of the verdict: what a run cost, and its last line.
 
-The verdict is the last line, alone on it: `N passed, N failed`, and `, N skipped`
-where there are any. Before it: the slowest tests, how busy the processors were and
-how many machines were booted. build/results/tests.json has all of it.
+The verdict is the last line, alone on it: `N passed, N failed, N skipped`. Before it: the
+goals that were missed (they count as skipped), the slowest tests, how busy the
+processors were and how many machines were booted. build/results/tests.json has all of
+it.
 """
 
 import collections
@@ -96,6 +97,8 @@ class Verdict:
         for what, text in tally.BOOTS.items():
             say(f"{self.boots[what]:7}    {text}")
         cpus = os.cpu_count()
+        for report in terminalreporter.stats.get("xfailed", ()):
+            say(f" missed    {report.nodeid.split('@')[0]}: {report.wasxfail}")
         say(f"{wall / 60:7.1f} min in all, in which the {cpus} processors were "
             f"busy for {busy:.0%} of the time: {wall * busy * cpus / 60:.0f} "
             "CPU minutes, whoever else's among them")
@@ -128,8 +131,5 @@ def pytest_unconfigure(config):
     if getattr(config, "lab_cut_short", False):
         # What did not get to run has not passed.
         failed = max(failed, 1)
-    line = f"{count['passed'] + count['xpassed']} passed, {failed} failed"
-    skipped = count["skipped"] + count["xfailed"]
-    if skipped:
-        line += f", {skipped} skipped"
-    print(line, flush=True)
+    print(f"{count['passed'] + count['xpassed']} passed, {failed} failed, "
+          f"{count['skipped'] + count['xfailed']} skipped", flush=True)

@@ -11,7 +11,7 @@
 HERE=$(dirname "$0")
 C=/sys/fs/cgroup
 FILES=20
-MIB=20
+MIB=10
 M=/tmp/neighbours
 
 in_cgroup()

@@ -151,6 +151,7 @@ class Vm(QemuMachine):
         self.wait = wait
         self.plain = plain
         self.fresh = fresh
+        self.kvm = accelerator() == "kvm" and icount is None
         self.sampler = None
         self.memory = {0: mem_mib << 20}	# bytes by the guest's address
         self.places = None			# the same, in QEMU
@@ -181,7 +182,7 @@ class Vm(QemuMachine):
                 self.balloon, {} if self.icount is None else
                 _synchronous(roots.root_for(self.qemu_of))) + bus]
         speed = ["-accel", accelerator()]
-        processor = "max" if accelerator() == "kvm" else f"max,{SLOW_STRINGS}"
+        processor = "max" if self.kvm else f"max,{SLOW_STRINGS}"
         if self.icount is not None:
             speed = ["-accel", f"tcg,thread=single,tb-size={TB_SIZE}",
                      "-icount", f"shift={self.icount},sleep=off"]
@@ -239,7 +240,7 @@ class Vm(QemuMachine):
                    self.machine != "pc", isinstance(self.share_memory, str),
                    not isinstance(self.balloon, bool))
         if self.fresh or not self.wait or any(special) or \
-                accelerator() == "kvm":
+                self.kvm:
             return None
         guest = image.image()
         root = roots.root_for(self.qemu_of)
@@ -247,6 +248,7 @@ class Vm(QemuMachine):
         return guest, saved.key(
             guest.sha256, which.version, kernels.stamp(self.kernel),
             (root.parent / cache.STAMP).read_text(encoding="utf-8"),
+            roots.qemu_digest(root),
             self.own and self.own.key, self._arguments(guest))
 
     def boot(self):
@@ -259,7 +261,7 @@ class Vm(QemuMachine):
         try:
             self._boot_once()
         except GuestError:
-            if (self.vmlinux and not self.own) or accelerator() == "kvm" or \
+            if (self.vmlinux and not self.own) or self.kvm or \
                     not self._emulator_erred():
                 raise
             say(f"{self.name}: the emulator failed before there was anything "

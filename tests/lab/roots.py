@@ -6,6 +6,7 @@ kmod) are run from outside it, through the root's own dynamic linker: see
 command().
 """
 
+import functools
 import hashlib
 import os
 import pathlib
@@ -133,6 +134,13 @@ def root_for(kernel):
     key = hashlib.sha256(recipe.encode()).hexdigest()
     return cache.entry(f"root-{kernel}", key,
                        lambda place: _make(suite, place)) / "root"
+
+
+@functools.cache
+def qemu_digest(root):
+    """Return what tells the QEMU of a root from any other."""
+    with open(root / "usr/bin/qemu-system-x86_64", "rb") as qemu:
+        return hashlib.file_digest(qemu, "sha256").hexdigest()
 
 
 def command(root, program, *arguments, name=None):

@@ -171,6 +171,7 @@ class Xen(QemuMachine):
         return guest, saved.key(
             dom0.archive(self.version, self.kernel, guest).parent.name, stamps,
             (which.place / cache.STAMP).read_text(encoding="utf-8"),
+            roots.qemu_digest(roots.root_for(which.kernel)),
             self.version, self.guest_kernels, self.mem_mib, self.dom0_mib,
             self.cpus, self.dom0_cpus, self.hvm, self.plain, self.guests,
             [DOMAIN_LINE, PV_LINE, QUICK_LINE, CONFIG, HVM], CPU, TB_SIZE,
