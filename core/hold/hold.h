@@ -62,6 +62,8 @@
 #include <linux/numa.h>
 #include "../source.h"
 
+struct pacer;
+
 extern const struct source aeration_hold_source;
 
 bool aeration_hold_is_for(const struct aerator_dev_info *dev);
@@ -137,7 +139,7 @@ void aeration_take(struct aerator_batch *batch, unsigned int nr,
 /* need.c */
 void aeration_need_init(void);
 bool aeration_need_read_unused(unsigned long *unused);
-void aeration_need_sampled(void);
+void aeration_need_sampled(struct pacer *pacer);
 void aeration_need_restored(unsigned int blocks, u64 ns);
 unsigned long aeration_need_step(u64 ns);
 unsigned long aeration_need_keep(void);

@@ -107,19 +107,19 @@ void aeration_need_init(void)
 
 /**
  * aeration_need_sampled - a sample was taken
+ * @pacer: that took it
  *
  * Context: any but hard interrupts, under watch.lock.
  */
-void aeration_need_sampled(void)
+void aeration_need_sampled(struct pacer *pacer)
 {
 	unsigned long out = aeration_account_out_pages();
 
-	lockdep_assert_held(&aeration_watch.lock);
 	spin_lock(&need.lock);
 	aeration_floor_sample(&need.floor, aeration_watch_now_ms(),
-			      aeration_watch.pacer.free);
+			      pacer->free);
 	spin_unlock(&need.lock);
-	aeration_pacer_set_out(&aeration_watch.pacer, out);
+	aeration_pacer_set_out(pacer, out);
 }
 
 /**
@@ -369,12 +369,12 @@ void aeration_need_asked(unsigned int order)
 void aeration_need_note(unsigned long blocks)
 {
 	u64 now = aeration_watch_now_ms();
+	struct pacer *pacer;
 
 	WRITE_ONCE(need.noted_ms, now);
-	spin_lock_bh(&aeration_watch.lock);
-	aeration_pacer_taken(&aeration_watch.pacer, now,
-			     blocks << aeration_blocks_order());
-	spin_unlock_bh(&aeration_watch.lock);
+	pacer = aeration_watch_lock();
+	aeration_pacer_taken(pacer, now, blocks << aeration_blocks_order());
+	aeration_watch_unlock();
 }
 
 /**

@@ -274,11 +274,11 @@ out:
 static void note_result(enum result result, unsigned long went)
 {
 	u64 now = aeration_watch_now_ms();
+	struct pacer *pacer;
 
-	spin_lock_bh(&aeration_watch.lock);
-	aeration_pacer_told(&aeration_watch.pacer, now,
-			    went << aeration_blocks_order());
-	spin_unlock_bh(&aeration_watch.lock);
+	pacer = aeration_watch_lock();
+	aeration_pacer_told(pacer, now, went << aeration_blocks_order());
+	aeration_watch_unlock();
 	spin_lock_bh(&surrender.pause_lock);
 	/* What is free is not always to be had: it may be in pieces on each node. */
 	if (result == REFUSED || (result == FEW && !went))
@@ -291,10 +291,11 @@ static void note_result(enum result result, unsigned long went)
 static unsigned long read_surplus(void)
 {
 	unsigned long surplus;
+	struct pacer *pacer;
 
-	spin_lock_bh(&aeration_watch.lock);
-	surplus = aeration_pacer_surplus(&aeration_watch.pacer);
-	spin_unlock_bh(&aeration_watch.lock);
+	pacer = aeration_watch_lock();
+	surplus = aeration_pacer_surplus(pacer);
+	aeration_watch_unlock();
 	return surplus;
 }
 

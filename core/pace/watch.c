@@ -5,6 +5,8 @@
 #include <linux/build_bug.h>
 #include <linux/ktime.h>
 #include <linux/mm.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
 #include "../batch.h"
 #include "../params.h"
 #include "../queues.h"
@@ -23,7 +25,24 @@
 
 static_assert(AERATION_WINDOW_MAX_MS <= PACER_WINDOW_MAX_MS);
 
-struct watch aeration_watch;
+/**
+ * struct watch - the one watch
+ * @lock: protects what follows unless it says otherwise; with bottom halves off
+ * @ops: the source; constant between aeration_watch_start() and aeration_watch_stop()
+ * @sampler: samples, ticks, and re-arms itself; queued under @lock, or from an
+ *	interrupt, while @running; cancelled by aeration_watch_stop() after that
+ * @pacer: what is surplus
+ * @sampled_at: when the last sample was taken, ms
+ * @running: a source is watched
+ */
+static struct watch {
+	spinlock_t lock;	/* see there */
+	const struct watch_ops *ops;
+	struct delayed_work sampler;
+	struct pacer pacer;
+	u64 sampled_at;
+	bool running;
+} watch;
 
 /**
  * aeration_watch_now_ms - the time that the pacer and the pauses go by
@@ -37,15 +56,40 @@ u64 aeration_watch_now_ms(void)
 }
 
 /**
+ * aeration_watch_lock - use the pacer
+ *
+ * Context: any but hard interrupts, watch.lock not held; atomic until
+ *	aeration_watch_unlock().
+ * Return: the pacer.
+ */
+struct pacer *aeration_watch_lock(void)
+	__acquires(watch.lock)
+{
+	spin_lock_bh(&watch.lock);
+	return &watch.pacer;
+}
+
+/**
+ * aeration_watch_unlock - use the pacer no more
+ *
+ * Context: atomic, after aeration_watch_lock().
+ */
+void aeration_watch_unlock(void)
+	__releases(watch.lock)
+{
+	spin_unlock_bh(&watch.lock);
+}
+
+/**
  * aeration_watch_wake - sample now, and have the source tick
  *
  * Context: any, under watch.lock; does nothing unless the watch is running.
  */
 void aeration_watch_wake(void)
 {
-	lockdep_assert_held(&aeration_watch.lock);
-	if (aeration_watch.running)
-		mod_delayed_work(aeration_urgent_wq, &aeration_watch.sampler, 0);
+	lockdep_assert_held(&watch.lock);
+	if (watch.running)
+		mod_delayed_work(aeration_urgent_wq, &watch.sampler, 0);
 }
 
 /**
@@ -55,7 +99,7 @@ void aeration_watch_wake(void)
  */
 void aeration_watch_kick_from_irq(void)
 {
-	mod_delayed_work(aeration_urgent_wq, &aeration_watch.sampler, 0);
+	mod_delayed_work(aeration_urgent_wq, &watch.sampler, 0);
 }
 
 /**
@@ -66,9 +110,9 @@ void aeration_watch_kick_from_irq(void)
  */
 void aeration_watch_kick(void)
 {
-	spin_lock_bh(&aeration_watch.lock);
+	spin_lock_bh(&watch.lock);
 	aeration_watch_wake();
-	spin_unlock_bh(&aeration_watch.lock);
+	spin_unlock_bh(&watch.lock);
 }
 
 /**
@@ -79,17 +123,17 @@ void aeration_watch_kick(void)
  */
 void aeration_watch_set_out(unsigned long pages)
 {
-	spin_lock_bh(&aeration_watch.lock);
-	aeration_pacer_set_out(&aeration_watch.pacer, pages);
-	spin_unlock_bh(&aeration_watch.lock);
+	spin_lock_bh(&watch.lock);
+	aeration_pacer_set_out(&watch.pacer, pages);
+	spin_unlock_bh(&watch.lock);
 }
 
 static u32 period_ms(void)
 {
-	u32 ms = aeration_pacer_period_ms(&aeration_watch.pacer);
+	u32 ms = aeration_pacer_period_ms(&watch.pacer);
 
-	if (aeration_watch.ops->period_max_ms)
-		ms = min(ms, aeration_watch.ops->period_max_ms);
+	if (watch.ops->period_max_ms)
+		ms = min(ms, watch.ops->period_max_ms);
 	return ms;
 }
 
@@ -100,14 +144,14 @@ static unsigned long period(void)
 
 static void take_sample(u64 now, unsigned long unused)
 {
-	struct pacer *pacer = &aeration_watch.pacer;
+	struct pacer *pacer = &watch.pacer;
 
-	lockdep_assert_held(&aeration_watch.lock);
+	lockdep_assert_held(&watch.lock);
 	atomic64_inc(&aeration_stats.samples);
-	aeration_watch.sampled_at = now;
+	watch.sampled_at = now;
 	aeration_pacer_sample(pacer, now, unused);
-	if (aeration_watch.ops->sampled)
-		aeration_watch.ops->sampled();
+	if (watch.ops->sampled)
+		watch.ops->sampled(pacer);
 	trace_aeration_sample(unused, aeration_pacer_surplus(pacer),
 			      pacer->real.out, aeration_pacer_window_ms(pacer));
 }
@@ -119,7 +163,7 @@ static void take_sample(u64 now, unsigned long unused)
  */
 static int next_ms(u64 now)
 {
-	struct pacer *pacer = &aeration_watch.pacer;
+	struct pacer *pacer = &watch.pacer;
 	u64 next = aeration_pacer_next_ms(pacer);
 
 	if (now - pacer->level_since < period_ms())
@@ -134,13 +178,13 @@ static bool sample(struct watch_sample *out)
 	u64 now = aeration_watch_now_ms();
 	unsigned long unused;
 
-	lockdep_assert_held(&aeration_watch.lock);
+	lockdep_assert_held(&watch.lock);
 	out->period_ms = period_ms();
-	if (!aeration_watch.ops->read(&unused))
+	if (!watch.ops->read(&unused))
 		return false;
 	take_sample(now, unused);
-	out->surplus = aeration_pacer_surplus(&aeration_watch.pacer);
-	out->settled = aeration_pacer_settled(&aeration_watch.pacer, now);
+	out->surplus = aeration_pacer_surplus(&watch.pacer);
+	out->settled = aeration_pacer_settled(&watch.pacer, now);
 	out->next_ms = next_ms(now);
 	return true;
 }
@@ -148,9 +192,9 @@ static bool sample(struct watch_sample *out)
 /* One sample in a period is enough, of however many CPUs. */
 static bool is_moving(u64 now, unsigned long *unused)
 {
-	return now - aeration_watch.sampled_at >= period_ms() / 2 &&
-	       aeration_watch.ops->read(unused) &&
-	       aeration_pacer_moved(&aeration_watch.pacer, *unused);
+	return now - watch.sampled_at >= period_ms() / 2 &&
+	       watch.ops->read(unused) &&
+	       aeration_pacer_moved(&watch.pacer, *unused);
 }
 
 /*
@@ -162,16 +206,16 @@ static void watch_looks(void)
 	u64 now = aeration_watch_now_ms();
 	unsigned long unused;
 
-	if (!spin_trylock(&aeration_watch.lock))
+	if (!spin_trylock(&watch.lock))
 		return;
-	if (aeration_watch.running && is_moving(now, &unused)) {
+	if (watch.running && is_moving(now, &unused)) {
 		take_sample(now, unused);
 		aeration_watch_wake();
-	} else if (aeration_watch.running && aeration_watch.ops->urgent &&
-		   aeration_watch.ops->urgent()) {
+	} else if (watch.running && watch.ops->urgent &&
+		   watch.ops->urgent()) {
 		aeration_watch_wake();
 	}
-	spin_unlock(&aeration_watch.lock);
+	spin_unlock(&watch.lock);
 }
 
 /* Somebody who woke the watch meanwhile wants a tick at once: that stays queued. */
@@ -181,31 +225,31 @@ static void sampler_fn(struct work_struct *work)
 	bool told;
 	int next;
 
-	spin_lock_bh(&aeration_watch.lock);
+	spin_lock_bh(&watch.lock);
 	aeration_timers_set_period(period());
 	told = sample(&now);
-	spin_unlock_bh(&aeration_watch.lock);
-	next = told ? aeration_watch.ops->tick(&now) : now.period_ms;
-	spin_lock_bh(&aeration_watch.lock);
-	if (aeration_watch.running && next != WATCH_IDLE)
-		queue_delayed_work(aeration_urgent_wq, &aeration_watch.sampler,
+	spin_unlock_bh(&watch.lock);
+	next = told ? watch.ops->tick(&now) : now.period_ms;
+	spin_lock_bh(&watch.lock);
+	if (watch.running && next != WATCH_IDLE)
+		queue_delayed_work(aeration_urgent_wq, &watch.sampler,
 				   msecs_to_jiffies(next));
-	spin_unlock_bh(&aeration_watch.lock);
+	spin_unlock_bh(&watch.lock);
 }
 
 /* What the hypervisor has it still has. */
 static void begin_window(unsigned long reserve, unsigned int order)
 {
-	unsigned long out = aeration_watch.pacer.real.out;
+	unsigned long out = watch.pacer.real.out;
 
-	lockdep_assert_held(&aeration_watch.lock);
-	aeration_pacer_init(&aeration_watch.pacer, aeration_watch_now_ms(),
+	lockdep_assert_held(&watch.lock);
+	aeration_pacer_init(&watch.pacer, aeration_watch_now_ms(),
 			    aeration_param_window_ms(),
 			    aeration_param_backoff_ms(), reserve,
 			    clamp((unsigned long)STEP_BLOCKS << order,
 				  STEP_MIN_PAGES,
 				  STEP_MAX_PAGES));
-	aeration_pacer_set_out(&aeration_watch.pacer, out);
+	aeration_pacer_set_out(&watch.pacer, out);
 }
 
 /**
@@ -216,8 +260,8 @@ static void begin_window(unsigned long reserve, unsigned int order)
  */
 int aeration_watch_init(void)
 {
-	spin_lock_init(&aeration_watch.lock);
-	INIT_DELAYED_WORK(&aeration_watch.sampler, sampler_fn);
+	spin_lock_init(&watch.lock);
+	INIT_DELAYED_WORK(&watch.sampler, sampler_fn);
 	return aeration_timers_init(watch_looks);
 }
 
@@ -244,14 +288,14 @@ void aeration_watch_start(const struct watch_ops *ops, unsigned long reserve,
 {
 	unsigned long every;
 
-	spin_lock_bh(&aeration_watch.lock);
-	aeration_watch.ops = ops;
-	aeration_watch.sampled_at = 0;
-	aeration_watch.pacer.real.out = 0;
+	spin_lock_bh(&watch.lock);
+	watch.ops = ops;
+	watch.sampled_at = 0;
+	watch.pacer.real.out = 0;
 	begin_window(reserve, order);
-	aeration_watch.running = true;
+	watch.running = true;
 	every = period();
-	spin_unlock_bh(&aeration_watch.lock);
+	spin_unlock_bh(&watch.lock);
 	aeration_timers_start(every);
 	aeration_watch_kick();
 }
@@ -265,10 +309,10 @@ void aeration_watch_start(const struct watch_ops *ops, unsigned long reserve,
  */
 void aeration_watch_restart(unsigned long reserve, unsigned int order)
 {
-	spin_lock_bh(&aeration_watch.lock);
+	spin_lock_bh(&watch.lock);
 	begin_window(reserve, order);
 	aeration_watch_wake();
-	spin_unlock_bh(&aeration_watch.lock);
+	spin_unlock_bh(&watch.lock);
 }
 
 /**
@@ -282,13 +326,13 @@ void aeration_watch_restart(unsigned long reserve, unsigned int order)
  */
 void aeration_watch_retune(unsigned long reserve, unsigned int order)
 {
-	spin_lock_bh(&aeration_watch.lock);
-	if (aeration_watch.pacer.window_ms != aeration_param_window_ms() ||
-	    aeration_watch.pacer.limit_ms != aeration_param_backoff_ms())
+	spin_lock_bh(&watch.lock);
+	if (watch.pacer.window_ms != aeration_param_window_ms() ||
+	    watch.pacer.limit_ms != aeration_param_backoff_ms())
 		begin_window(reserve, order);
-	aeration_pacer_set_reserve(&aeration_watch.pacer, reserve);
+	aeration_pacer_set_reserve(&watch.pacer, reserve);
 	aeration_watch_wake();
-	spin_unlock_bh(&aeration_watch.lock);
+	spin_unlock_bh(&watch.lock);
 }
 
 /**
@@ -302,10 +346,10 @@ u32 aeration_watch_window_ms(void)
 {
 	u32 window_ms = 0;
 
-	spin_lock_bh(&aeration_watch.lock);
-	if (aeration_watch.running)
-		window_ms = aeration_pacer_window_ms(&aeration_watch.pacer);
-	spin_unlock_bh(&aeration_watch.lock);
+	spin_lock_bh(&watch.lock);
+	if (watch.running)
+		window_ms = aeration_pacer_window_ms(&watch.pacer);
+	spin_unlock_bh(&watch.lock);
 	return window_ms;
 }
 
@@ -319,9 +363,9 @@ u64 aeration_watch_regretted(void)
 {
 	u64 pages;
 
-	spin_lock_bh(&aeration_watch.lock);
-	pages = aeration_watch.pacer.regretted;
-	spin_unlock_bh(&aeration_watch.lock);
+	spin_lock_bh(&watch.lock);
+	pages = watch.pacer.regretted;
+	spin_unlock_bh(&watch.lock);
 	return pages;
 }
 
@@ -334,10 +378,10 @@ u64 aeration_watch_regretted(void)
  */
 void aeration_watch_stop(void)
 {
-	spin_lock_bh(&aeration_watch.lock);
-	aeration_watch.running = false;
-	spin_unlock_bh(&aeration_watch.lock);
+	spin_lock_bh(&watch.lock);
+	watch.running = false;
+	spin_unlock_bh(&watch.lock);
 
-	cancel_delayed_work_sync(&aeration_watch.sampler);
+	cancel_delayed_work_sync(&watch.sampler);
 	aeration_timers_stop();
 }

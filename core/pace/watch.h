@@ -9,16 +9,15 @@
  * stands for what happens in an idle guest as well: at the time that the last tick
  * asked for.
  *
- * Locks: watch.lock protects everything in struct watch that is not marked
- * otherwise, and what a source says it does. It is taken from timers, so with
- * bottom halves off. aeration_watch_start() and aeration_watch_stop() are serialised by the
- * registry's mutex: one source runs at a time.
+ * Locks: watch.lock protects the pacer, and what a source says it does; a source takes
+ * it with aeration_watch_lock(). It is taken from timers, so with bottom halves off.
+ * aeration_watch_start() and aeration_watch_stop() are serialised by the registry's
+ * mutex: one source runs at a time.
  */
 #ifndef _AERATION_WATCH_H
 #define _AERATION_WATCH_H
 
-#include <linux/spinlock.h>
-#include <linux/workqueue.h>
+#include <linux/types.h>
 #include "pacer.h"
 
 /* A tick is of use only if memory moves. */
@@ -44,7 +43,7 @@ struct watch_sample {
  * @read: Read how many pages the guest does not use: those that are free and
  *	those that the source has taken and can give back. Any context, under
  *	watch.lock or not. Return false if that cannot be told now.
- * @sampled: Optional: a sample was taken. Under watch.lock.
+ * @sampled: Optional: the pacer was given a sample. Under watch.lock.
  * @tick: Do what is to be done. Process context, no lock held; may sleep. Return
  *	in how many ms the next tick is of use though memory does not move, 0 for at
  *	once, or WATCH_IDLE.
@@ -55,32 +54,11 @@ struct watch_sample {
  */
 struct watch_ops {
 	bool (*read)(unsigned long *unused);
-	void (*sampled)(void);
+	void (*sampled)(struct pacer *pacer);
 	int (*tick)(const struct watch_sample *sample);
 	bool (*urgent)(void);
 	u32 period_max_ms;
 };
-
-/**
- * struct watch - the one watch
- * @lock: see above; taken with bottom halves off
- * @ops: the source; constant between aeration_watch_start() and aeration_watch_stop()
- * @sampler: samples, ticks, and re-arms itself; queued under @lock, or from an
- *	interrupt, while @running; cancelled by aeration_watch_stop() after that
- * @pacer: what is surplus
- * @sampled_at: when the last sample was taken, ms
- * @running: a source is watched
- */
-struct watch {
-	spinlock_t lock;	/* see above */
-	const struct watch_ops *ops;
-	struct delayed_work sampler;
-	struct pacer pacer;
-	u64 sampled_at;
-	bool running;
-};
-
-extern struct watch aeration_watch;
 
 int aeration_watch_init(void);
 void aeration_watch_exit(void);
@@ -89,6 +67,8 @@ void aeration_watch_start(const struct watch_ops *ops, unsigned long reserve,
 void aeration_watch_stop(void);
 void aeration_watch_retune(unsigned long reserve, unsigned int order);
 void aeration_watch_restart(unsigned long reserve, unsigned int order);
+struct pacer *aeration_watch_lock(void);
+void aeration_watch_unlock(void);
 void aeration_watch_wake(void);
 void aeration_watch_kick(void);
 void aeration_watch_kick_from_irq(void);

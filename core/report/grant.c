@@ -99,7 +99,7 @@ static int ms_until(u64 ms)
 /* The hypervisor took a batch. What a flush grants is not the pacer's to regret. */
 static void on_told(unsigned long pages)
 {
-	struct pacer *pacer = &aeration_watch.pacer;
+	struct pacer *pacer;
 	bool suspended;
 
 	aeration_census_told(pages);
@@ -109,12 +109,12 @@ static void on_told(unsigned long pages)
 	state.unused_until = 0;
 	aeration_backoff_well(&state.pause);
 	spin_unlock(&state.lock);
-	spin_lock_bh(&aeration_watch.lock);
+	pacer = aeration_watch_lock();
 	if (suspended)
 		aeration_pacer_set_out(pacer, pacer->real.out + pages);
 	else
 		aeration_pacer_told(pacer, aeration_watch_now_ms(), pages);
-	spin_unlock_bh(&aeration_watch.lock);
+	aeration_watch_unlock();
 }
 
 static void on_refused(void)
@@ -225,17 +225,17 @@ void aeration_grant_suspend(bool suspend)
  */
 unsigned long aeration_grant_all(void)
 {
-	struct pacer *pacer = &aeration_watch.pacer;
 	unsigned long free, budget, reported;
+	struct pacer *pacer;
 
 	aeration_known_anew();
 	while (!aeration_known_count())
 		cond_resched();
-	spin_lock_bh(&aeration_watch.lock);
+	pacer = aeration_watch_lock();
 	if (aeration_pass_read_free(&free))
 		aeration_pacer_sample(pacer, aeration_watch_now_ms(), free);
 	budget = aeration_pacer_surplus_now(pacer);
-	spin_unlock_bh(&aeration_watch.lock);
+	aeration_watch_unlock();
 	reported = aeration_known_reported();
 	budget = aeration_pacer_budget(budget, reported,
 				       aeration_known_reportable(reported));
@@ -269,14 +269,14 @@ static bool is_enough(unsigned long budget, unsigned long pages, bool settled)
  */
 static void look_again(unsigned long surplus, unsigned int asks)
 {
-	struct pacer *pacer = &aeration_watch.pacer;
+	struct pacer *pacer;
 	unsigned long young;
 	u32 window_ms;
 
-	spin_lock_bh(&aeration_watch.lock);
+	pacer = aeration_watch_lock();
 	window_ms = aeration_pacer_window_ms(pacer);
 	young = beyond(aeration_pacer_surplus_now(pacer), surplus);
-	spin_unlock_bh(&aeration_watch.lock);
+	aeration_watch_unlock();
 	if (!aeration_pacer_fits(young, 1UL << aeration_pass_order()))
 		young = 0;
 	spin_lock(&state.lock);
@@ -334,11 +334,12 @@ static bool grant(unsigned long surplus, bool settled)
 /* Has all memory been counted since it last moved, and since the mm asked? */
 static bool is_counted(void)
 {
+	struct pacer *pacer;
 	u64 moved, asked;
 
-	spin_lock_bh(&aeration_watch.lock);
-	moved = aeration_watch.pacer.level_since;
-	spin_unlock_bh(&aeration_watch.lock);
+	pacer = aeration_watch_lock();
+	moved = pacer->level_since;
+	aeration_watch_unlock();
 	spin_lock(&state.lock);
 	asked = state.asked_at;
 	spin_unlock(&state.lock);

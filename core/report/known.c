@@ -78,11 +78,12 @@ void aeration_known_nothing(void)
  */
 unsigned long aeration_known_reported(void)
 {
+	struct pacer *pacer;
 	unsigned long out;
 
-	spin_lock_bh(&aeration_watch.lock);
-	out = aeration_watch.pacer.real.out;
-	spin_unlock_bh(&aeration_watch.lock);
+	pacer = aeration_watch_lock();
+	out = pacer->real.out;
+	aeration_watch_unlock();
 	return out;
 }
 
@@ -108,18 +109,18 @@ unsigned long aeration_known_reportable(unsigned long reported)
  */
 static void correct(void)
 {
-	struct pacer *pacer = &aeration_watch.pacer;
 	unsigned long free = global_zone_page_state(NR_FREE_PAGES);
 	unsigned long reported = aeration_census_reported();
 	unsigned long large = reported + aeration_known_reportable(reported);
+	struct pacer *pacer;
 
-	spin_lock_bh(&aeration_watch.lock);
+	pacer = aeration_watch_lock();
 	if (pacer->real.out > reported)
 		aeration_pacer_taken(pacer, aeration_watch_now_ms(),
 				     pacer->real.out - reported);
 	aeration_pacer_set_out(pacer, reported);
 	aeration_pacer_set_scraps(pacer, free > large ? free - large : 0);
-	spin_unlock_bh(&aeration_watch.lock);
+	aeration_watch_unlock();
 }
 
 /**
