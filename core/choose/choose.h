@@ -34,6 +34,7 @@ enum aerator_kind {
  * @dom0: this is the domain that runs the host
  * @on_hyperv: Hyper-V is the innermost hypervisor
  * @confidential: the host must not see or change this guest's memory
+ * @capture: this kernel was started to save what another left when it crashed
  * @present: bit k: a device of kind k has started up
  * @failed: bit k: the device of kind k has failed
  */
@@ -43,6 +44,7 @@ struct choose_facts {
 	bool dom0;
 	bool on_hyperv;
 	bool confidential;
+	bool capture;
 	unsigned int present;
 	unsigned int failed;
 };

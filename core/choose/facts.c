@@ -3,6 +3,7 @@
  * What there is to know of the host, for rules.c.
  */
 #include <linux/cc_platform.h>
+#include <linux/crash_dump.h>
 #include <linux/kernel.h>
 #include <xen/xen.h>
 #if IS_ENABLED(CONFIG_X86)
@@ -31,4 +32,5 @@ void aeration_choose_gather(struct choose_facts *f)
 	f->dom0 = xen_initial_domain();
 	f->on_hyperv = host_is_hyperv();
 	f->confidential = cc_platform_has(CC_ATTR_GUEST_MEM_ENCRYPT);
+	f->capture = is_kdump_kernel();
 }

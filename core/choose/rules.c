@@ -63,6 +63,8 @@ const char *aeration_choose_forbids(const struct choose_facts *f,
 {
 	if (f->confidential)
 		return "the memory of a confidential guest is not the host's to take";
+	if (f->capture)
+		return "this kernel only saves a dump, and has next to no memory to give";
 	switch (kind) {
 	case AERATOR_XEN:
 		return f->on_xen ? NULL : "this is not a Xen domain";

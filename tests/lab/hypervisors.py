@@ -6,13 +6,8 @@ import gzip
 import hashlib
 import pathlib
 import re
-import subprocess
 
 from . import LabError, cache, roots, sources, suites
-
-# Seconds; the packages of one version have 5-14 MB.
-FETCH_TIMEOUT = 900
-UNPACK_TIMEOUT = 120
 
 # Of all that the packages depend on, what dom0's programs need: neither
 # Python nor udev.
@@ -61,42 +56,10 @@ def versions():
             if suite.xen}
 
 
-def _packages(apt, names, wanted):
-    """Return the names of the packages to fetch, by apt's own resolution."""
-    argv = apt("install", "--no-install-recommends", "--print-uris", "-qq",
-               *names)
-    listing = subprocess.run(argv, check=True, stdout=subprocess.PIPE,
-                             timeout=FETCH_TIMEOUT).stdout.decode()
-    # 'URI' FILE SIZE CHECKSUM, and FILE is NAME_VERSION_ARCHITECTURE.deb.
-    names = [line.split()[1].split("_")[0] for line in listing.splitlines()]
-    return [name for name in names if wanted.match(name)]
-
-
-def _fetch(kernel, names, wanted, place):
-    """Unpack packages, and what is `wanted` of their dependencies."""
-    log = place / "make.log"
-    what = f"fetching {', '.join(names)}"
-    state = place / "apt"
-    (state / "lists/partial").mkdir(parents=True)
-
-    def apt(*arguments):
-        # Its own package lists: others may work on the root's meanwhile.
-        return sources.apt(roots.root_for(kernel),
-                           "-o", f"Dir::State::lists={state}/lists",
-                           "-o", f"Dir::Cache={state}", *arguments)
-
-    roots.logged(apt("update"), log, FETCH_TIMEOUT, what, cwd=place)
-    roots.logged(apt("download", *_packages(apt, names, wanted)), log,
-                 FETCH_TIMEOUT, what, cwd=state)
-    for package in sorted(state.glob("*.deb")):
-        roots.logged(["dpkg-deb", "-x", package, place], log, UNPACK_TIMEOUT,
-                     f"unpacking {package.name}")
-    cache.remove(state)
-
-
 def _make(version, kernel, place):
-    _fetch(kernel, [f"xen-hypervisor-{version}-amd64", f"xen-utils-{version}",
-                    "xenstore-utils"], _WANTED, place)
+    sources.fetch(roots.root_for(kernel), [
+        f"xen-hypervisor-{version}-amd64", f"xen-utils-{version}",
+        "xenstore-utils"], _WANTED, place)
     packed = place / f"boot/xen-{version}-amd64.gz"
     # QEMU's multiboot loader takes no compressed one.
     (place / "xen").write_bytes(gzip.decompress(packed.read_bytes()))
@@ -129,6 +92,6 @@ def device_model(version):
     recipe = repr((version, _MODEL_WANTED.pattern, UNPACKER, stamp))
     place = cache.entry(f"xen-{version}-qemu",
                         hashlib.sha256(recipe.encode()).hexdigest(),
-                        lambda path: _fetch(kernel, ["qemu-system-xen"],
-                                            _MODEL_WANTED, path))
+                        lambda path: sources.fetch(
+                            root, ["qemu-system-xen"], _MODEL_WANTED, path))
     return DeviceModel(place / MODEL, place)

@@ -50,6 +50,12 @@ ICOUNT_SHIFT = 3
 # Seconds for it to say what a device can do.
 QEMU_TIMEOUT = 30
 
+# What a kernel that crashes because it was told to says is no evidence, until the one
+# that it has loaded for that begins.
+_CRASH = re.compile(r"Kernel panic - not syncing: sysrq triggered crash\n.*?"
+                    r"(?=Linux version )", re.S)
+_BEGINS = "Linux version "
+
 # Between two looks whether a device has been plugged in, seconds.
 PLUG_POLL = 0.1
 PLUG_TIMEOUT = 120
@@ -156,6 +162,8 @@ class Vm(QemuMachine):
         self.memory = {0: mem_mib << 20}	# bytes by the guest's address
         self.places = None			# the same, in QEMU
         self.heard = None	# while it boots: (when, bytes of console)
+        self.crashed = False		# as it was told to
+        self.crashing = False		# and the next kernel has not begun yet
 
     # Starting
 
@@ -314,6 +322,30 @@ class Vm(QemuMachine):
             lambda: self.console().count("PM: suspend exit") > woken,
             "the guest to resume", timeout)
         job.wait(timeout)
+
+    def crash(self):
+        """Have the kernel crash; wait for the one that it has loaded for that.
+
+        From the same image: it takes commands then. The one that crashes is looked at
+        before.
+        """
+        self.check_console()
+        self.check_taint(self.tainted())
+        self.crashed = self.crashing = True
+        self._guarded(lambda: self.channel.socket.sendall(
+            b"crash echo c > /proc/sysrq-trigger\n"))
+        self.wait_ready()
+
+    def notice(self, text):
+        """Take note of new lines on the console."""
+        if self.crashing:
+            _, begins, text = text.partition(_BEGINS)
+            self.crashing = not begins
+        super().notice(text)
+
+    def check_log(self, text, where):
+        """Raise GuestError when a log holds evidence of trouble."""
+        super().check_log(_CRASH.sub("", text) if self.crashed else text, where)
 
     def plugged_memory(self, address, length):
         """Take memory into account that was plugged in: see resident().

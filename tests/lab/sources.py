@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Pieces of the kernel's source that the headers packages leave out."""
+"""Packages that are unpacked and not installed, and pieces of the kernel's source."""
 
 import hashlib
 import lzma
@@ -18,6 +18,7 @@ CHECKPATCH = ("checkpatch.pl", "spelling.txt", "const_structs.checkpatch")
 
 # Seconds; the package has 130 MB.
 DOWNLOAD_TIMEOUT = 900
+UNPACK_TIMEOUT = 120
 
 
 def apt(root, *arguments):
@@ -26,6 +27,42 @@ def apt(root, *arguments):
             "-o", "APT::Architecture=amd64", "-o", "Acquire::Retries=3",
             "-o", f"Dir::State::status={root}/var/lib/dpkg/status",
             "-o", "Dir::Bin::methods=/usr/lib/apt/methods", *arguments]
+
+
+def _packages(ask, names, wanted):
+    """Return the names of the packages to fetch, by apt's own resolution."""
+    argv = ask("install", "--no-install-recommends", "--print-uris", "-qq",
+               *names)
+    listing = subprocess.run(argv, check=True, stdout=subprocess.PIPE,
+                             timeout=DOWNLOAD_TIMEOUT).stdout.decode()
+    # 'URI' FILE SIZE CHECKSUM, and FILE is NAME_VERSION_ARCHITECTURE.deb.
+    names = [line.split()[1].split("_")[0] for line in listing.splitlines()]
+    return [name for name in names if wanted.match(name)]
+
+
+def fetch(root, names, wanted, place):
+    """Unpack packages of a root's suite into the folder `place`.
+
+    With what is `wanted`, a compiled regular expression, of those they depend on and
+    the root lacks.
+    """
+    log = place / "make.log"
+    what = f"fetching {', '.join(names)}"
+    state = place / "apt"
+    (state / "lists/partial").mkdir(parents=True)
+
+    def ask(*arguments):
+        # Its own package lists: others may work on the root's meanwhile.
+        return apt(root, "-o", f"Dir::State::lists={state}/lists",
+                   "-o", f"Dir::Cache={state}", *arguments)
+
+    roots.logged(ask("update"), log, DOWNLOAD_TIMEOUT, what, cwd=place)
+    roots.logged(ask("download", *_packages(ask, names, wanted)), log,
+                 DOWNLOAD_TIMEOUT, what, cwd=state)
+    for package in sorted(state.glob("*.deb")):
+        roots.logged(["dpkg-deb", "-x", package, place], log, UNPACK_TIMEOUT,
+                     f"unpacking {package.name}")
+    cache.remove(state)
 
 
 def _extract(archive, place, names):

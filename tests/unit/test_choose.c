@@ -65,6 +65,19 @@ static void nothing_in_a_confidential_guest(void)
 		      "confidential"));
 }
 
+/* Not even by name. */
+static void nothing_in_a_capture_kernel(void)
+{
+	struct choose_facts f = { .capture = true, .present = ALL };
+
+	for (f.requested = 0; f.requested <= AERATOR_NONE; f.requested++) {
+		f.on_xen = f.requested & 1;
+		EXPECT_EQ(aeration_choose_backend(&f), AERATOR_NONE);
+		EXPECT_EQ(aeration_choose_absent(&f), AERATOR_NONE);
+	}
+	EXPECT(strstr(aeration_choose_forbids(&f, AERATOR_LOOP), "dump"));
+}
+
 static void by_name_means_that_one(void)
 {
 	struct choose_facts f = { .present = ALL };
@@ -101,13 +114,14 @@ static void chosen_and_refused_agree(void)
 {
 	unsigned int bits;
 
-	for (bits = 0; bits < 1U << 11; bits++) {
+	for (bits = 0; bits < 1U << 12; bits++) {
 		struct choose_facts f = {
 			.on_xen = bits & 1,
 			.on_hyperv = bits & 2,
 			.confidential = bits & 4,
 			.present = bits >> 3 & 15,
 			.failed = bits >> 7 & 15,
+			.capture = bits >> 11,
 		};
 		enum aerator_kind kind, chosen;
 
@@ -188,6 +202,7 @@ int main(void)
 	RUN(never_virtio_under_xen);
 	RUN(domain_0_only_by_name);
 	RUN(nothing_in_a_confidential_guest);
+	RUN(nothing_in_a_capture_kernel);
 	RUN(by_name_means_that_one);
 	RUN(a_failed_device_is_not_used);
 	RUN(chosen_and_refused_agree);
