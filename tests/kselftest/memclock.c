@@ -17,6 +17,10 @@
  *				touch MIB and free it, sleep for 10 ms, over and
  *				over; say how long the longest turn took, us, and
  *				how many there were
+ *	memclock asleep MS
+ *				sleep for MS, over and over; after a SIGTERM say how much
+ *				longer than that the longest took, us, and how many there
+ *				were
  *	memclock busy MIB SECONDS
  *				touch MIB, sleep, free it, sleep, and say for how
  *				many ns the first processor was not idle from the
@@ -27,11 +31,13 @@
  */
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include "mem.h"
 
@@ -199,6 +205,28 @@ static int late(size_t bytes, double seconds)
 	return 0;
 }
 
+/* The end comes as a signal that the sleep waits for. */
+static int asleep(unsigned int ms)
+{
+	struct timespec nap = { ms / 1000, ms % 1000 * 1000000L };
+	double start, over, worst = 0;
+	unsigned long turns = 0;
+	sigset_t end;
+
+	sigemptyset(&end);
+	sigaddset(&end, SIGTERM);
+	sigprocmask(SIG_BLOCK, &end, NULL);
+	for (start = now_s(); sigtimedwait(&end, NULL, &nap) < 0;
+	     start = now_s()) {
+		over = now_s() - start - ms / 1e3;
+		if (over > worst)
+			worst = over;
+		turns++;
+	}
+	printf("worst %.0f\nturns %lu\n", 1e6 * worst, turns);
+	return 0;
+}
+
 /* What the kernel says of time, read before anything of it is looked at. */
 struct clocks {
 	char timers[1 << 16];
@@ -292,10 +320,12 @@ int main(int argc, char **argv)
 	if (argc == 4 && !strcmp(argv[1], "late"))
 		return late(strtoul(argv[2], NULL, 0) * MIB,
 			    strtod(argv[3], NULL));
+	if (argc == 3 && !strcmp(argv[1], "asleep"))
+		return asleep((unsigned int)strtoul(argv[2], NULL, 0));
 	if (argc == 4 && !strcmp(argv[1], "busy"))
 		return busy(strtoul(argv[2], NULL, 0) * MIB,
 			    (unsigned int)strtoul(argv[3], NULL, 0));
 	fprintf(stderr,
-		"usage: memclock order FILE WATCHED NUMBER | follow TARGET WATCHED | churn MIB SECONDS TURN_MS | late MIB SECONDS | busy MIB SECONDS\n");
+		"usage: memclock order FILE WATCHED NUMBER | follow TARGET WATCHED | churn MIB SECONDS TURN_MS | late MIB SECONDS | asleep MS | busy MIB SECONDS\n");
 	return 2;
 }

@@ -21,6 +21,11 @@ from round to round.
 - Burst: a program touches as much memory as was surrendered, with all surplus
   surrendered and with nothing surrendered.
 
+- Delays: in a round of its own at the end, with scrub on, how much later than it
+  should a program that sleeps for 1 ms wakes up, at worst: while the domain is idle for
+  5 s, and during each move, with all that measures it. A domain has one processor, and
+  unless the kernel is fully preemptible nothing but interrupts has it in a hypercall.
+
 One round before those that count is not counted: memory is touched for the first
 time, and the backend learns how long Xen takes.
 """
@@ -72,6 +77,11 @@ CALM = 2
 
 COMMAND_LINE = "init_on_alloc=0 init_on_free=0"
 
+# What the program sleeps for that is to be woken late, ms, and for how many seconds it
+# does so while nothing moves.
+NAP_MS = 1
+REST = 5
+
 # A window during which nothing goes but by a flush. Another one starts it anew.
 LONG_MS = (59000, 60000)
 WINDOW_MS = 1000	# the default
@@ -111,6 +121,7 @@ class Guest:
 
     name = None
     probed = ()
+    worst = None	# while a program sleeps: by how much it was late, ms
 
     def __init__(self, xen, kernel):
         self.domain = xen.domain(kernel, "pvh", name=self.name,
@@ -136,7 +147,7 @@ class Guest:
         """
         time.sleep(CALM)
         self.domain.run(f"echo > {TRACING}/trace")
-        seconds = do()
+        seconds = do() if self.worst is None else self.with_naps(do)
         calls, inside = self.domain.run(
             f"awk -f /tmp/calls.awk {TRACING}/trace").out.split()
         self.domain.wait_until(
@@ -146,13 +157,41 @@ class Guest:
         return Move(seconds / share, int(calls) / share,
                     float(inside) / share)
 
+    def with_naps(self, do):
+        """Do something while a program sleeps over and over; keep its worst delay."""
+        job = self.domain.start(f"exec /opt/aeration/memclock asleep {NAP_MS}")
+        said = do()
+        job.kill("TERM")
+        self.domain.wait_until(lambda: job.says("turns"),
+                               "memclock to say how long it slept", READY_TIMEOUT)
+        self.worst = number_in(job.output(), "worst") / 1000
+        return said
+
+    def delays(self):
+        """Return the worst delays at rest and during each move, by key."""
+        found = {}
+        self.scrub(True)
+        for what, do in (("rest", lambda: self.with_naps(lambda: time.sleep(REST))),
+                         ("surrender", self.surrender),
+                         ("restore", self.restore)):
+            self.worst = 0
+            do()
+            found[f"{self.name}_{what}_delay_ms"] = self.worst
+        self.worst = None
+        return found
+
+
+def number_in(text, name):
+    """Return the number that a program of the guest printed after a name."""
+    for line in text.splitlines():
+        if line.startswith(f"{name} "):
+            return float(line.split()[1])
+    raise ToolError(f"the guest did not say {name}: {text.strip()}")
+
 
 def seconds_in(text):
     """Return the seconds that a program of the guest printed."""
-    for line in text.splitlines():
-        if line.startswith("seconds "):
-            return float(line.split()[1])
-    raise ToolError(f"the guest did not say how long it took: {text.strip()}")
+    return number_in(text, "seconds")
 
 
 class Ours(Guest):
@@ -363,10 +402,15 @@ def measure(options):
             for number in range(1, options.rounds + 1):
                 rounds.append(one_round(guests, mib, number))
                 say_round(f"round {number} of {options.rounds}", rounds[-1])
+            delays = {key: value for one in guests
+                      for key, value in one.delays().items()}
+            say(f"xen: a sleep of {NAP_MS} ms was longer by, at worst: " + ", ".join(
+                f"{key.removesuffix('_delay_ms').replace('_', ' ')} "
+                f"{value:.0f} ms" for key, value in delays.items()))
             return {
                 "xen": xen.run("xl info xen_version").out.strip(),
                 "kernel": guests[0].domain.run("uname -r").out.strip(),
                 "rounds": len(rounds), "moved_mib": MOVED_MIB,
-                "burst_mib": mib, **figures([told(one) for one in rounds])}
+                "burst_mib": mib, **delays, **figures([told(one) for one in rounds])}
         except ToolError as error:
             raise ToolError(f"xen: {error}; logs: {xen.logs}") from None
