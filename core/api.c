@@ -3,9 +3,8 @@
  * What backends call, but for what belongs to one source: which devices there
  * are, and one state and one reason for each kind of backend.
  *
- * A slot has no device, a device, or a device that has failed. A failure is
- * noticed inside react, where no source can be stopped: it is noted here, and
- * whoever listens does the rest.
+ * A failure is noticed inside react, where no source can be stopped: it is noted here,
+ * and whoever listens does the rest.
  *
  * Locks: api.lock protects the slots and their texts; nothing is called under it.
  * A device is read without it, for show.
@@ -29,16 +28,13 @@
 /**
  * struct slot - one of the known backends
  * @dev: its device, from aerator_startup() to aerator_shutdown(), or NULL
- * @failed: the device is of no use any more
- * @why: why it has no device or why the device failed; empty if not known
- * @waits_for: what the device waits for before it takes anything; a constant of its
- *	module's, or NULL
+ * @status: what it has said of that, or of having none; read without the lock, too
+ * @why: the reason, empty if there is none
  */
 struct slot {
 	struct aerator_dev_info *dev;
-	bool failed;
+	enum aerator_status status;
 	char why[AERATION_WHY_SIZE];
-	const char *waits_for;
 };
 
 /**
@@ -85,7 +81,7 @@ void aeration_api_facts(struct choose_facts *f)
 	for (kind = 0; kind < AERATOR_KINDS; kind++) {
 		if (READ_ONCE(api.slot[kind].dev))
 			f->present |= BIT(kind);
-		if (READ_ONCE(api.slot[kind].failed))
+		if (READ_ONCE(api.slot[kind].status) == AERATOR_FAILED)
 			f->failed |= BIT(kind);
 	}
 }
@@ -142,34 +138,22 @@ static int kind_of(const char *name)
 	return kind >= 0 && kind < AERATOR_KINDS ? kind : -EINVAL;
 }
 
-/* Note that a device has failed. Return: false if it is not the one there is. */
-static bool note(struct aerator_dev_info *dev, const char *why)
-{
-	struct slot *slot = &api.slot[kind_of(dev->ops->name)];
-	bool known;
-
-	spin_lock(&api.lock);
-	known = slot->dev == dev;
-	if (known) {
-		WRITE_ONCE(slot->failed, true);
-		strscpy(slot->why, why, sizeof(slot->why));
-	}
-	spin_unlock(&api.lock);
-	return known;
-}
-
-/**
- * aeration_api_note - take note that a device is of no use
- * @dev: a device; nothing happens if it has gone
- * @why: the reason, copied
- *
- * As aerator_fail(), but nobody hears of it.
- *
- * Context: process context.
+/*
+ * Note what is said of a device, or of there being none, under api.lock. What failed stays
+ * so until it is taken back.
+ * Return: whether that is news: false, too, if it is not about what there is.
  */
-void aeration_api_note(struct aerator_dev_info *dev, const char *why)
+static bool note(struct slot *slot, const struct aerator_dev_info *dev,
+		 enum aerator_status status, const char *why)
 {
-	note(dev, why);
+	lockdep_assert_held(&api.lock);
+	if (slot->dev != dev || (dev && slot->status == AERATOR_FAILED) ||
+	    (slot->status == status &&
+	     !strncmp(slot->why, why, sizeof(slot->why) - 1)))
+		return false;
+	WRITE_ONCE(slot->status, status);
+	strscpy(slot->why, why, sizeof(slot->why));
+	return true;
 }
 
 /**
@@ -183,19 +167,21 @@ void aeration_api_note(struct aerator_dev_info *dev, const char *why)
  */
 int aeration_api_in_use(enum aerator_kind kind, char *buf, size_t size)
 {
-	const char *why;
+	const struct slot *slot = &api.slot[kind];
+	bool waits;
 	int len;
 
 	spin_lock(&api.lock);
-	why = api.slot[kind].waits_for;
+	waits = slot->status == AERATOR_WAITS;
 	len = scnprintf(buf, size, "in use%s%s",
-			why ? "; nothing goes at present: " : "", why ?: "");
+			waits ? "; nothing goes at present: " : "",
+			waits ? slot->why : "");
 	spin_unlock(&api.lock);
 	return len;
 }
 
 /**
- * aeration_api_why - what a backend says of its device
+ * aeration_api_why - what a backend says of its device, or of having none
  * @kind: a backend
  * @buf: where to put the text
  * @size: bytes at @buf
@@ -239,22 +225,27 @@ static int check_dev(const struct aerator_dev_info *dev)
 	return 0;
 }
 
+/* Another device, or none: nothing has been said of it. Under api.lock. */
+static void set_device(struct slot *slot, struct aerator_dev_info *dev)
+{
+	lockdep_assert_held(&api.lock);
+	WRITE_ONCE(slot->dev, dev);
+	WRITE_ONCE(slot->status, AERATOR_WELL);
+	slot->why[0] = 0;
+}
+
 /* Put a device into its slot. Return: who hears of it, or an error. */
-static const struct api_listener *put_device(int kind,
+static const struct api_listener *put_device(struct slot *slot,
 					     struct aerator_dev_info *dev)
 {
 	const struct api_listener *who;
 
 	spin_lock(&api.lock);
 	who = api.listener ?: ERR_PTR(-ENODEV);
-	if (api.slot[kind].dev)
+	if (slot->dev)
 		who = ERR_PTR(-EBUSY);
-	if (!IS_ERR(who)) {
-		WRITE_ONCE(api.slot[kind].dev, dev);
-		WRITE_ONCE(api.slot[kind].failed, false);
-		api.slot[kind].why[0] = 0;
-		api.slot[kind].waits_for = NULL;
-	}
+	if (!IS_ERR(who))
+		set_device(slot, dev);
 	spin_unlock(&api.lock);
 	return who;
 }
@@ -287,7 +278,7 @@ int aerator_startup(struct aerator_dev_info *dev)
 			      GFP_KERNEL);
 	if (!dev->batch)
 		return -ENOMEM;
-	who = put_device(kind_of(dev->ops->name), dev);
+	who = put_device(&api.slot[kind_of(dev->ops->name)], dev);
 	if (!IS_ERR(who)) {
 		who->changed();
 		return 0;
@@ -317,10 +308,7 @@ void aerator_shutdown(struct aerator_dev_info *dev)
 	const struct api_listener *who;
 
 	spin_lock(&api.lock);
-	WRITE_ONCE(slot->dev, NULL);
-	WRITE_ONCE(slot->failed, false);
-	slot->why[0] = 0;
-	slot->waits_for = NULL;
+	set_device(slot, NULL);
 	who = api.listener;
 	spin_unlock(&api.lock);
 	/* The module of the core outlives its backends, and so does who listens. */
@@ -376,66 +364,43 @@ bool aerator_named(const char *name)
 EXPORT_SYMBOL_GPL(aerator_named);
 
 /**
- * aerator_decline - say why a backend has no device to offer
+ * aerator_say - say how a backend, or its device, is
  * @name: name of the backend
- * @why: the reason, copied; NULL takes back an earlier one
+ * @dev: the device that the core has of it; NULL: it has none. If that is not so
+ *	nothing happens: what has gone, or has not come yet, is not asked
+ * @status: how it is. A device that has failed stays so until aerator_shutdown(); only
+ *	a device waits or fails
+ * @why: the reason in words, copied; NULL for AERATOR_WELL
  *
- * Context: process context.
- */
-void aerator_decline(const char *name, const char *why)
-{
-	int kind = kind_of(name);
-
-	if (kind < 0)
-		return;
-	spin_lock(&api.lock);
-	strscpy(api.slot[kind].why, why ? why : "", AERATION_WHY_SIZE);
-	spin_unlock(&api.lock);
-}
-EXPORT_SYMBOL_GPL(aerator_decline);
-
-/**
- * aerator_wait - say what a device waits for before it takes anything
- * @dev: a started device; for another one nothing happens
- * @why: that, in words that last as long as the device, to be said in the log if it is
- *	new; NULL: it waits no more
+ * What a device waits for, and that it waits no more, is said in the log.
  *
- * Context: process context; does not sleep.
+ * Context: process context, of a device before its aerator_shutdown(); does not sleep.
  */
-void aerator_wait(struct aerator_dev_info *dev, const char *why)
-{
-	struct slot *slot = &api.slot[kind_of(dev->ops->name)];
-	bool news;
-
-	spin_lock(&api.lock);
-	news = slot->dev == dev && slot->waits_for != why;
-	if (news)
-		slot->waits_for = why;
-	spin_unlock(&api.lock);
-	if (news)
-		pr_info("%s: %s%s\n", dev->ops->name,
-			why ? "nothing goes at present: " : "memory can go",
-			why ?: "");
-}
-EXPORT_SYMBOL_GPL(aerator_wait);
-
-/**
- * aerator_fail - say that a device is of no use any more
- * @dev: a started device; its react returns -ENODEV from now on. For one that has
- *	not been started nothing happens
- * @why: the reason, copied
- *
- * Context: process context, before aerator_shutdown().
- */
-void aerator_fail(struct aerator_dev_info *dev, const char *why)
+void aerator_say(const char *name, const struct aerator_dev_info *dev,
+		 enum aerator_status status, const char *why)
 {
 	const struct api_listener *who = READ_ONCE(api.listener);
+	enum aerator_status was;
+	int kind = kind_of(name);
+	bool news;
 
+	if (kind < 0 || WARN_ON_ONCE(!dev && status >= AERATOR_WAITS))
+		return;
+	spin_lock(&api.lock);
+	was = api.slot[kind].status;
+	news = note(&api.slot[kind], dev, status, why ?: "");
+	spin_unlock(&api.lock);
+	if (!news)
+		return;
+	if (status == AERATOR_WAITS)
+		pr_info("%s: nothing goes at present: %s\n", name, why);
+	else if (was == AERATOR_WAITS && status == AERATOR_WELL)
+		pr_info("%s: memory can go\n", name);
 	/* There may be another one of its kind, which is well. */
-	if (note(dev, why) && who)
+	if (status == AERATOR_FAILED && who)
 		who->failed();
 }
-EXPORT_SYMBOL_GPL(aerator_fail);
+EXPORT_SYMBOL_GPL(aerator_say);
 
 /**
  * aerator_note_timeout - count a batch that got no answer in time

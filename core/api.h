@@ -16,8 +16,8 @@
  * struct api_listener - who hears of devices
  * @changed: a device came or goes. Process context, no lock held; may sleep. When
  *	it returns no device that has gone is in use any more.
- * @failed: a device says that it has failed. Any context that may sleep, from
- *	inside react too.
+ * @failed: a device says that it has failed. Process context, from inside react and
+ *	from inside @changed, too; must not sleep.
  */
 struct api_listener {
 	void (*changed)(void);
@@ -28,7 +28,6 @@ void aeration_api_listen(const struct api_listener *who);
 struct aerator_dev_info *aeration_api_device(enum aerator_kind kind);
 void aeration_api_facts(struct choose_facts *f);
 void aeration_api_request(void);
-void aeration_api_note(struct aerator_dev_info *dev, const char *why);
 int aeration_api_in_use(enum aerator_kind kind, char *buf, size_t size);
 int aeration_api_why(enum aerator_kind kind, char *buf, size_t size);
 

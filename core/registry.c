@@ -15,7 +15,6 @@
 
 #include <linux/bitops.h>
 #include <linux/kernel.h>
-#include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/string.h>
 #include <linux/workqueue.h>
@@ -112,8 +111,7 @@ static int tell_why(const struct choose_facts *f, enum aerator_kind kind,
 	if (kind == READ_ONCE(reg.active) && state == AERATION_RUNNING)
 		return aeration_api_in_use(kind, buf, size);
 	if (kind == READ_ONCE(reg.active) && state == AERATION_WAITING)
-		return scnprintf(buf, size, "waiting: %s",
-				 READ_ONCE(reg.waits_for));
+		return scnprintf(buf, size, "waiting: %s", READ_ONCE(reg.waits_for));
 	if (own && !aeration_choose_forbids(f, kind))
 		len = aeration_api_why(kind, buf, size);
 	if (len)
@@ -130,8 +128,7 @@ static void say_choice(const struct choose_facts *f)
 		tell_why(f, kind, why[kind], AERATION_WHY_SIZE);
 	pr_info("backend %s, asked for %s (xen: %s; hyperv: %s; virtio: %s; loop: %s)\n",
 		aeration_choose_name(reg.active), aeration_choose_name(f->requested),
-		why[AERATOR_XEN], why[AERATOR_HYPERV], why[AERATOR_VIRTIO],
-		why[AERATOR_LOOP]);
+		why[AERATOR_XEN], why[AERATOR_HYPERV], why[AERATOR_VIRTIO], why[AERATOR_LOOP]);
 }
 
 /* Wait for something to get out of the way, and say so once. */
@@ -179,6 +176,12 @@ static bool part_with_kept(const struct aerator_dev_info *dev)
 	return true;
 }
 
+/* The device in use is of no use: for its source, too. */
+static void fail(struct aerator_dev_info *dev, const char *why)
+{
+	aerator_say(dev->ops->name, dev, AERATOR_FAILED, why);
+}
+
 /*
  * Start the source for the chosen device, or wait until it can be.
  * Return: false if the device is of no use, so that another must be chosen.
@@ -198,20 +201,18 @@ static bool start_active(const struct choose_facts *f)
 			 "and gets it back when there is memory on the host");
 		return true;
 	}
-	err = source->start(dev, aerator_fail);
+	err = source->start(dev, fail);
 	if (err == -EBUSY) {
 		wait_for("free page reporting belongs to another driver",
-			 f->on_hyperv ?
-			 "most likely hv_balloon: unload or unbind it" :
+			 f->on_hyperv ? "most likely hv_balloon: unload or unbind it" :
 			 "most likely virtio_balloon: unload or unbind it");
 		return true;
 	}
 	WRITE_ONCE(reg.waits_for, NULL);
 	if (err) {
-		scnprintf(why, sizeof(why), "it could not be started: error %d",
-			  err);
+		scnprintf(why, sizeof(why), "it could not be started: error %d", err);
 		pr_err("%s: %s\n", dev->ops->name, why);
-		aeration_api_note(dev, why);
+		fail(dev, why);
 		return false;
 	}
 	WRITE_ONCE(reg.source, source);

@@ -2,6 +2,7 @@
 """What several tests do with a domain of Xen."""
 
 import contextlib
+import re
 
 import guest
 from lab import hypervisors, xentrace
@@ -61,6 +62,29 @@ def booted(version, name):
             "kernel": series, "kind": "pvh", "mem_mib": MEM_MIB,
             "config": STAYS}]) as xen:
         yield xen, xen.domains[0]
+
+
+def nodes_mib(xen, domain):
+    """Return how much the domain has of each of the machine's nodes, in MiB.
+
+    Xen says so on its console when it is told to.
+    """
+    said = re.compile(
+        rf"\(XEN\) (?:Domain |d){domain.id} \(total: (\d+)\):\n"
+        r"((?:\(XEN\) +Node \d+: \d+\n)+)")
+
+    def ask():
+        begin = len(xen.console())
+        xen.xl("debug-keys u")
+        found = said.search(xen.console(), begin)
+        counts = re.findall(r"Node \d+: (\d+)", found[2]) if found else []
+        pages = [int(count) for count in counts]
+        # A line of domain 0's may have come in between.
+        return pages if found and sum(pages) == int(found[1]) else None
+
+    pages = xen.wait_until(ask, f"Xen to say on which nodes domain {domain.id} is",
+                           guest.SOON, poll=XL_POLL)
+    return [count / 256 for count in pages]
 
 
 def load(domain, **parameters):

@@ -73,8 +73,8 @@ static int heat_react(struct aerator_dev_info *dev, struct aerator_batch *batch)
 			     status, more == -ENODEV ?
 			     "; no more are given" : "; trying again later");
 		if (more == -ENODEV)
-			aerator_fail(dev,
-				     "the hypervisor knows no memory heat hint, though it announces it");
+			aerator_say(dev->ops->name, dev, AERATOR_FAILED,
+				    "the hypervisor knows no memory heat hint, though it announces it");
 		return more;
 	}
 	settle(batch, state, done);
@@ -102,7 +102,7 @@ static int __init heat_init(void)
 		return err;
 	pr_info("stub, untested on Hyper-V: tells free memory as cold-discard memory heat hints\n");
 	why = aeration_heat_unusable();
-	aerator_decline(heat_ops.name, why);
+	aerator_say(heat_ops.name, NULL, why ? AERATOR_ABSENT : AERATOR_WELL, why);
 	if (why) {
 		pr_info("nothing is told: %s\n", why);
 		return -ENODEV;

@@ -175,7 +175,8 @@ bool aeration_durable_ready(struct aerator_dev_info *dev, u64 bytes)
 {
 	bool ready = !READ_ONCE(not_ready);
 
-	aerator_wait(dev, ready ? NULL : "the test device is told to wait");
+	aerator_say(dev->ops->name, dev, ready ? AERATOR_WELL : AERATOR_WAITS,
+		    ready ? NULL : "the test device is told to wait");
 	return ready;
 }
 

@@ -154,7 +154,8 @@ static int never_answered(struct aerator_dev_info *dev)
 	pr_warn("no answer within %u ms; the device has failed, its blocks are back with the guest\n",
 		READ_ONCE(timeout_ms));
 	aerator_note_timeout(dev);
-	aerator_fail(dev, "the test device did not answer in time");
+	aerator_say(dev->ops->name, dev, AERATOR_FAILED,
+		    "the test device did not answer in time");
 	return -ENODEV;
 }
 

@@ -81,8 +81,8 @@ static int look_at(struct device *dev, void *count)
 		dev_warn(dev,
 			 "balloon device belongs to %s: unload or unbind that, and aeration_virtio takes the device\n",
 			 dev->driver->name);
-		aerator_decline(aeration_vb_ops.name,
-				"its device belongs to another driver (virtio_balloon?)");
+		aerator_say(aeration_vb_ops.name, NULL, AERATOR_ABSENT,
+			    "its device belongs to another driver (virtio_balloon?)");
 	}
 	device_unlock(dev);
 	return 0;
@@ -108,8 +108,8 @@ int aeration_vb_claim_start(struct virtio_driver *drv)
 		return err;
 	bus_for_each_dev(drv->driver.bus, NULL, &count, look_at);
 	if (!count)
-		aerator_decline(aeration_vb_ops.name,
-				"there is no virtio balloon device (device id 5)");
+		aerator_say(aeration_vb_ops.name, NULL, AERATOR_ABSENT,
+			    "there is no virtio balloon device (device id 5)");
 	return 0;
 }
 

@@ -229,7 +229,8 @@ int aeration_vb_offer(struct vb *vb)
 	/* If it failed just now, the core could not be told yet. */
 	state = READ_ONCE(vb->state);
 	if (state == VB_FAILED || state == VB_RESTING)
-		aerator_fail(&vb->dev, vb->why);
+		aerator_say(aeration_vb_ops.name, &vb->dev, AERATOR_FAILED,
+			    vb->why);
 	return 0;
 }
 
@@ -241,7 +242,7 @@ static int vb_probe(struct virtio_device *vdev)
 
 	if (why) {
 		dev_warn(&vdev->dev, "%s\n", why);
-		aerator_decline(aeration_vb_ops.name, why);
+		aerator_say(aeration_vb_ops.name, NULL, AERATOR_ABSENT, why);
 		return -ENODEV;
 	}
 	vb = vb_alloc(vdev);
@@ -250,8 +251,8 @@ static int vb_probe(struct virtio_device *vdev)
 	err = find_queues(vb);
 	if (err) {
 		dev_err(&vdev->dev, "cannot set up the queues: error %d\n", err);
-		aerator_decline(aeration_vb_ops.name,
-				"its queues cannot be set up");
+		aerator_say(aeration_vb_ops.name, NULL, AERATOR_ABSENT,
+			    "its queues cannot be set up");
 		goto out_free;
 	}
 	vb->dev.capacity = vb_capacity(vb);
@@ -284,7 +285,7 @@ static void vb_remove(struct virtio_device *vdev)
 	if (vb->offered)
 		aerator_shutdown(&vb->dev);
 	else
-		aerator_decline(aeration_vb_ops.name, NULL);
+		aerator_say(aeration_vb_ops.name, NULL, AERATOR_WELL, NULL);
 	vb_end_work(vb);
 	vdev->priv = NULL;
 	kfree(vb);
@@ -328,7 +329,7 @@ static int vb_restore(struct virtio_device *vdev)
 	}
 	scnprintf(vb->why, sizeof(vb->why), "no queues: error %d", err);
 	aeration_vb_retire(vb, VB_RESTING);
-	aerator_fail(&vb->dev, vb->why);
+	aerator_say(aeration_vb_ops.name, &vb->dev, AERATOR_FAILED, vb->why);
 	return err;
 }
 #endif
@@ -378,7 +379,7 @@ static void __exit vb_exit(void)
 {
 	aeration_vb_claim_stop(&vb_driver);
 	unregister_virtio_driver(&vb_driver);
-	aerator_decline(aeration_vb_ops.name, NULL);
+	aerator_say(aeration_vb_ops.name, NULL, AERATOR_WELL, NULL);
 }
 
 module_init(vb_init);

@@ -89,7 +89,7 @@ static int give_up(struct vb *vb, enum vb_state state)
 	if (READ_ONCE(vb->state) != VB_LIVE || system_state > SYSTEM_RUNNING)
 		return -ENODEV;
 	aeration_vb_retire(vb, state);
-	aerator_fail(&vb->dev, vb->why);
+	aerator_say(aeration_vb_ops.name, &vb->dev, AERATOR_FAILED, vb->why);
 	return -ENODEV;
 }
 

@@ -83,9 +83,7 @@ static void bring_back(struct vb *vb)
 	if (READ_ONCE(vb->state) != VB_RESTING)
 		scnprintf(vb->why, sizeof(vb->why),
 			  "device cannot be set up again: error %d", err);
-	/* Unless another one of its kind has taken its place. */
-	if (err != -EBUSY)
-		aerator_decline(aeration_vb_ops.name, vb->why);
+	aerator_say(aeration_vb_ops.name, NULL, AERATOR_ABSENT, vb->why);
 	aeration_vb_retire(vb, VB_RESTING);
 }
 

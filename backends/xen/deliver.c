@@ -37,17 +37,34 @@ static void advance(const struct aerator_batch *batch, struct place *at,
 	}
 }
 
+static unsigned int call(struct xb_io *io, bool populate)
+{
+	return populate ? io->xen->populate(io) : io->xen->decrease(io);
+}
+
+/* Have an extent in the next hypercall. Return: false if it has to go in another. */
+static bool add(struct xb_io *io, bool populate, unsigned long pfn)
+{
+	unsigned int flags = populate ? io->xen->flags(pfn) : 0;
+
+	if (io->nr && flags != io->flags)
+		return false;
+	io->flags = flags;
+	io->pfn[io->nr++] = pfn;
+	return true;
+}
+
 /* List extents for one hypercall, from a place on. */
 static void list_extents(struct xb_io *io, const struct aerator_batch *batch,
-			 struct place at)
+			 bool populate, struct place at)
 {
 	unsigned int most = XB_CALL_PAGES >> io->order;
 
 	io->run_order = io->order;
-	for (io->nr = 0; io->nr < most && at.block < batch->nr; io->nr++) {
-		io->pfn[io->nr] = batch->block[at.block].pfn + at.page;
+	io->nr = 0;
+	while (io->nr < most && at.block < batch->nr &&
+	       add(io, populate, batch->block[at.block].pfn + at.page))
 		advance(batch, &at, 1UL << io->order);
-	}
 }
 
 /*
@@ -57,15 +74,15 @@ static void list_extents(struct xb_io *io, const struct aerator_batch *batch,
  */
 static struct place do_extents(struct xb_io *io,
 			       const struct aerator_batch *batch,
-			       unsigned int (*call)(struct xb_io *io))
+			       bool populate)
 {
 	struct place at = { 0, 0 };
 	unsigned int done;
 
 	io->err = 0;
 	do {
-		list_extents(io, batch, at);
-		done = call(io);
+		list_extents(io, batch, populate, at);
+		done = call(io, populate);
 		advance(batch, &at, (unsigned long)done << io->order);
 	} while (done == io->nr && at.block < batch->nr);
 	return at;
@@ -126,21 +143,25 @@ static enum aerator_block_state state_of(const struct xb_io *io,
 static void make(struct xb_io *io, const struct aerator_block *block,
 		 bool backed)
 {
-	unsigned int i, done, seen = 0;
+	unsigned long at = 0, next = 0;
+	unsigned int done, seen;
 
 	io->run_order = 0;
-	io->nr = 0;
-	for (i = 0; i < block_pages(block); i++)
-		if (io->backed[i] != backed)
-			io->pfn[io->nr++] = block->pfn + i;
-	if (!io->nr)
-		return;
-	done = backed ? io->xen->populate(io) : io->xen->decrease(io);
-	for (i = 0; seen < done; i++)
-		if (io->backed[i] != backed) {
-			io->backed[i] = backed;
-			seen++;
-		}
+	do {
+		io->nr = 0;
+		for (; next < block_pages(block); next++)
+			if (io->backed[next] != backed &&
+			    !add(io, backed, block->pfn + next))
+				break;
+		if (!io->nr)
+			return;
+		done = call(io, backed);
+		for (seen = 0; seen < done; at++)
+			if (io->backed[at] != backed) {
+				io->backed[at] = backed;
+				seen++;
+			}
+	} while (done == io->nr);
 }
 
 /*
@@ -204,7 +225,7 @@ int aeration_xb_deliver(struct xb_io *io, struct aerator_batch *batch)
 
 	if (err)
 		return err;
-	at = do_extents(io, batch, io->xen->decrease);
+	at = do_extents(io, batch, false);
 	set_states(batch, 0, at.block, AERATOR_BLOCK_HELD);
 	set_states(batch, at.block, batch->nr, AERATOR_BLOCK_ISOLATED);
 	if (at.block == batch->nr)
@@ -244,7 +265,7 @@ int aeration_xb_fetch(struct xb_io *io, struct aerator_batch *batch)
 
 	if (err)
 		return err;
-	at = do_extents(io, batch, io->xen->populate);
+	at = do_extents(io, batch, true);
 	err = io->err ? io->err : -EAGAIN;
 	set_states(batch, 0, at.block, AERATOR_BLOCK_ISOLATED);
 	set_states(batch, at.block, batch->nr, AERATOR_BLOCK_HELD);

@@ -10,7 +10,7 @@
  * one). That one is asked about page by page, and then made whole with extents
  * of one page, one way or the other.
  *
- * deliver.c calls nothing but the three functions that it is given, so that a unit
+ * deliver.c calls nothing but the functions that it is given, so that a unit
  * test can put a hypervisor behind them that stops anywhere.
  */
 #ifndef _AERATION_XEN_DELIVER_H
@@ -40,11 +40,14 @@ struct xb_io;
  *	memory that it finds there.
  * @is_backed: Return 1 if there is memory behind a page, 0 if not, or a negative error
  *	if Xen does not say.
+ * @flags: Return what populate has to say besides, public/memory.h's mem_flags, of the
+ *	extent with this first page. Those that differ in it go in different calls.
  */
 struct xb_calls {
 	unsigned int (*decrease)(struct xb_io *io);
 	unsigned int (*populate)(struct xb_io *io);
 	int (*is_backed)(unsigned long pfn);
+	unsigned int (*flags)(unsigned long pfn);
 };
 
 /**
@@ -54,9 +57,10 @@ struct xb_calls {
  *	delivery
  * @run_order: order of the extents of the hypercall at hand
  * @nr: extents in it
+ * @flags: what it has to say besides, the same for all of them; 0 to decrease
  * @err: the negative error that the hypercall returned, or 0
  * @pfn: first page of each extent
- * @frame: room for what the hypercall itself is given; the three functions' own
+ * @frame: room for what the hypercall itself is given; those functions' own
  * @backed: which pages of the block at hand have memory behind them
  */
 struct xb_io {
@@ -64,6 +68,7 @@ struct xb_io {
 	unsigned int order;
 	unsigned int run_order;
 	unsigned int nr;
+	unsigned int flags;
 	int err;
 	unsigned long pfn[XB_CALL_PAGES];
 	unsigned long frame[XB_CALL_PAGES];

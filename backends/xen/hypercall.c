@@ -94,7 +94,8 @@ long aeration_xb_own_pages(unsigned int op)
 /**
  * aeration_xb_call - have Xen decrease or populate
  * @op: XENMEM_decrease_reservation or XENMEM_populate_physmap
- * @io: the first @io->nr entries of @io->frame, in extents of @io->run_order
+ * @io: the first @io->nr entries of @io->frame, in extents of @io->run_order, with
+ *	@io->flags
  *
  * Context: process context; may take long.
  * Return: extents done; the error, if Xen returned one, is in @io->err.
@@ -104,6 +105,8 @@ unsigned int aeration_xb_call(unsigned int op, struct xb_io *io)
 	struct xen_memory_reservation ask = {
 		.nr_extents = io->nr,
 		.extent_order = io->run_order,
+		/* What Xen calls mem_flags. */
+		.address_bits = io->flags,
 		.domid = DOMID_SELF,
 	};
 	long done;

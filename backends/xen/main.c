@@ -129,6 +129,13 @@ static void find_order(void)
 	WRITE_ONCE(aeration_xb.order, order);
 }
 
+/* Hosts differ, and a domain may go on under another one. */
+static void know_the_host(void)
+{
+	find_order();
+	aeration_xb_nodes_find();
+}
+
 static int xb_freeze(struct device *unused)
 {
 	if (aeration_xb.offered)
@@ -146,7 +153,7 @@ static int xb_thaw(struct device *unused)
 /* This may be another host: other limits, and another xenstore. */
 static int xb_restored(struct device *device)
 {
-	find_order();
+	know_the_host();
 	aeration_xb_store_again();
 	return xb_thaw(device);
 }
@@ -190,7 +197,7 @@ static int on_pm(struct notifier_block *nb, unsigned long event, void *unused)
 		return prepare_to_hibernate();
 	case PM_POST_HIBERNATION:
 	case PM_POST_RESTORE:
-		find_order();
+		know_the_host();
 		come_back();
 		return NOTIFY_OK;
 	default:
@@ -225,8 +232,8 @@ static int __init xb_init(void)
 	int err;
 
 	if (!xen_domain()) {
-		aerator_decline(aeration_xb.dev.ops->name,
-				"this is not a Xen domain");
+		aerator_say(aeration_xb.dev.ops->name, NULL, AERATOR_ABSENT,
+			    "this is not a Xen domain");
 		return -ENODEV;
 	}
 	err = aerator_permitted(aeration_xb.dev.ops->name);
@@ -236,7 +243,7 @@ static int __init xb_init(void)
 	err = make_device();
 	if (err)
 		return err;
-	find_order();
+	know_the_host();
 	aeration_xb_store_start();
 	err = start_up();
 	if (err)
@@ -255,6 +262,7 @@ out_shutdown:
 	shut_down();
 out_store:
 	aeration_xb_store_stop();
+	aeration_xb_nodes_forget();
 	remove_device();
 	return err;
 }
@@ -264,8 +272,9 @@ static void __exit xb_exit(void)
 	unregister_pm_notifier(&pm_nb);
 	shut_down();
 	aeration_xb_store_stop();
+	aeration_xb_nodes_forget();
 	remove_device();
-	aerator_decline(aeration_xb.dev.ops->name, NULL);
+	aerator_say(aeration_xb.dev.ops->name, NULL, AERATOR_WELL, NULL);
 }
 
 module_init(xb_init);

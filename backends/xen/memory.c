@@ -81,6 +81,7 @@ static const struct xb_calls calls = {
 	.decrease = decrease,
 	.populate = populate,
 	.is_backed = aeration_xb_is_backed,
+	.flags = aeration_xb_node_flags,
 };
 
 static struct xb_io react_io = { .xen = &calls };
@@ -106,7 +107,7 @@ static int give_up(struct aerator_dev_info *dev, int err)
 	pr_err("%s; nothing is given to it any more, load the module again to retry\n",
 	       why);
 	aeration_xb.failed = true;
-	aerator_fail(dev, why);
+	aerator_say(dev->ops->name, dev, AERATOR_FAILED, why);
 	return -ENODEV;
 }
 

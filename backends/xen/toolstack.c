@@ -15,12 +15,7 @@
  * many entries are left as there is memory for them, and giving any page keeps the
  * books balanced.
  *
- * Domain 0. libxl takes what it *has* for the target that it should have, the first
- * time that it looks, and writes that to xenstore: the balloon would then give away
- * for good what is held. And while it shrinks, libxl waits until it has no more than
- * its target, which one that holds memory has at once, and asks for more. So before
- * anything goes its target is written there, with what is held; and while it has a
- * debt, and for as long afterwards as libxl may go on asking, nothing is held.
+ * Domain 0: see dom0.c.
  *
  * Daemons that share out a host's memory look at what a domain has. XenServer's
  * squeezed, which sets memory/dynamic-min, takes a domain that has less than its target
@@ -42,15 +37,11 @@
 #include <linux/string.h>
 #include <linux/workqueue.h>
 #include <xen/interface/xen.h>
-#include <xen/interface/memory.h>
 #include <xen/xen.h>
 #include <xen/xenbus.h>
 #include "xb.h"
 
-/* A folder of the domain's own in xenstore, and what the toolstack keeps there. */
-#define MEMORY		"memory"
-#define TARGET		"target"
-#define STATIC_MAX	"static-max"
+/* What the toolstack keeps in the folder memory besides the target. */
 #define DYNAMIC_MIN	"dynamic-min"
 #define MEMORY_OFFSET	"memory-offset"
 #define MEMINFO		"meminfo"
@@ -75,12 +66,6 @@
 #define NODE_DELAY	HZ
 #define DEBT_DELAY_MIN	HZ
 #define DEBT_DELAY_MAX	(64 * HZ)
-
-/*
- * How long domain 0 holds nothing after its balloon was asked for memory: libxl goes on
- * asking for half a minute.
- */
-#define DOM0_DELAY	(40 * HZ)
 
 /* What is waited for. */
 static const char not_told[] =
@@ -121,8 +106,6 @@ static const char in_debt[] =
  * @allowed: what the host allows, bytes; written by control.c
  * @had: what the balloon had when it was last looked at, pages
  * @pause: when to look again while there is a debt, jiffies
- * @is_pressed: this is domain 0, and it was asked for memory a while ago
- * @pressed: when it last had a debt, jiffies
  */
 static struct toolstack {
 	struct xb *xb;
@@ -146,8 +129,6 @@ static struct toolstack {
 	u64 allowed;
 	unsigned long had;
 	unsigned long pause;
-	bool is_pressed;
-	unsigned long pressed;
 } ts;
 
 static bool has(const char *folder, const char *node)
@@ -155,53 +136,15 @@ static bool has(const char *folder, const char *node)
 	return xenbus_exists(XBT_NIL, folder, node);
 }
 
-/* Read a number of KiB. Return: 0 with @pages set, or a negative error. */
-static int read_pages(const char *node, u64 *pages)
-{
-	unsigned long long kib;
-	int got = xenbus_scanf(XBT_NIL, MEMORY, node, "%llu", &kib);
-
-	if (got != 1)
-		return got < 0 ? got : -EINVAL;
-	*pages = kib >> (PAGE_SHIFT - 10);
-	return 0;
-}
-
-/* Write what domain 0 has, or may have, unless that is there. */
-static int tell(const char *node, unsigned int op)
-{
-	u64 there;
-	int err = read_pages(node, &there);
-	long pages;
-
-	if (err != -ENOENT)
-		return err;
-	pages = aeration_xb_own_pages(op);
-	if (pages < 0)
-		return pages;
-	if (op == XENMEM_current_reservation)
-		pages += aeration_xb_store_held() >> PAGE_SHIFT;
-	return xenbus_printf(XBT_NIL, MEMORY, node, "%llu",
-			     (u64)pages << (PAGE_SHIFT - 10));
-}
-
-static const char *why_not_in_dom0(void)
-{
-	if (tell(STATIC_MAX, XENMEM_maximum_reservation) ||
-	    tell(TARGET, XENMEM_current_reservation))
-		return untold_dom0;
-	return NULL;
-}
-
 static const char *why_not(void)
 {
 	bool named = aerator_named(ts.xb->dev.ops->name);
-	bool shares = has(MEMORY, DYNAMIC_MIN);
+	bool shares = has(XB_MEMORY, DYNAMIC_MIN);
 
 	/* By any other way than by name it is not used there. */
 	if (xen_initial_domain())
-		return named ? why_not_in_dom0() : NULL;
-	if (shares && named && !has(MEMORY, MEMORY_OFFSET))
+		return named && !aeration_xb_dom0_told() ? untold_dom0 : NULL;
+	if (shares && named && !has(XB_MEMORY, MEMORY_OFFSET))
 		return not_measured;
 	if (named)
 		return NULL;
@@ -217,7 +160,8 @@ static u64 read_least(void)
 {
 	u64 least, target;
 
-	if (read_pages(DYNAMIC_MIN, &least) || read_pages(TARGET, &target))
+	if (aeration_xb_store_pages(DYNAMIC_MIN, &least) ||
+	    aeration_xb_store_pages(XB_TARGET, &target))
 		return U64_MAX;
 	return (target > least ? target - least : 0) << PAGE_SHIFT;
 }
@@ -226,22 +170,18 @@ static void read_store(bool news)
 {
 	u64 target;
 
-	if (news && !read_pages(TARGET, &target))
+	if (news && !aeration_xb_store_pages(XB_TARGET, &target))
 		aeration_xb_balloon_told(target);
 	ts.least = read_least();
-	WRITE_ONCE(ts.meminfo, has(MEMORY, MEMINFO));
+	WRITE_ONCE(ts.meminfo, has(XB_MEMORY, MEMINFO));
 	WRITE_ONCE(ts.why, why_not());
 }
 
-/* Is libxl freeing memory for somebody, by way of this domain's balloon? */
-static bool is_pressed(bool debt)
+/* Say what is waited for; NULL: nothing. */
+static void wait_for(const struct aerator_dev_info *dev, const char *why)
 {
-	if (debt)
-		ts.pressed = jiffies;
-	else if (ts.is_pressed)
-		debt = time_is_after_jiffies(ts.pressed + DOM0_DELAY);
-	ts.is_pressed = xen_initial_domain() && debt;
-	return ts.is_pressed;
+	aerator_say(dev->ops->name, dev, why ? AERATOR_WAITS : AERATOR_WELL,
+		    why);
 }
 
 /* Most that may be held, bytes. */
@@ -300,7 +240,8 @@ static bool is_settled(void)
 static void look_fn(struct work_struct *work)
 {
 	struct aerator_dev_info *dev;
-	bool debt, news, pressed;
+	unsigned long pressed;
+	bool debt, news;
 	u64 wanted;
 
 	if (READ_ONCE(ts.over))
@@ -316,27 +257,28 @@ static void look_fn(struct work_struct *work)
 		ts.heard = true;
 		ts.told = jiffies;
 	}
-	pressed = is_pressed(debt);
+	pressed = aeration_xb_dom0_pressed(debt);
 	WRITE_ONCE(ts.settled, is_settled());
 	if (ts.heard && !ts.settled)
 		look_again_in(TARGET_DELAY);
 	else if (debt)
 		look_again_in(debt_delay(news));
 	else if (pressed)
-		look_again_in(DOM0_DELAY);
+		look_again_in(pressed);
 	aerator_limit_held(dev, limit(pressed));
 	if (ts.settled)
-		aerator_wait(dev, ts.why ?: debt ? in_debt : NULL);
+		wait_for(dev, ts.why ?: debt ? in_debt : NULL);
 }
 
 static void on_memory(struct xenbus_watch *watch, const char *path,
 		      const char *token)
 {
 	/* The first time it is the folder itself. */
-	if (!strcmp(path, MEMORY) || !strcmp(path, MEMORY "/" TARGET)) {
+	if (!strcmp(path, XB_MEMORY) || !strcmp(path, XB_MEMORY "/" XB_TARGET)) {
 		WRITE_ONCE(ts.news, true);
 		look_in(0);
-	} else if (strcmp(path, MEMORY "/" MEMINFO) || !READ_ONCE(ts.meminfo)) {
+	} else if (strcmp(path, XB_MEMORY "/" MEMINFO) ||
+		   !READ_ONCE(ts.meminfo)) {
 		/* The domain itself writes that one, many times a minute. */
 		WRITE_ONCE(ts.stale, true);
 		look_in(NODE_DELAY);
@@ -404,7 +346,7 @@ bool aeration_xb_toolstack_ready(struct aerator_dev_info *dev, u64 bytes)
 	}
 	if (READ_ONCE(ts.settled) && !READ_ONCE(ts.why) &&
 	    !aeration_xb_balloon_gives()) {
-		aerator_wait(dev, NULL);
+		wait_for(dev, NULL);
 		return true;
 	}
 	WRITE_ONCE(ts.wanted, bytes);
@@ -412,7 +354,7 @@ bool aeration_xb_toolstack_ready(struct aerator_dev_info *dev, u64 bytes)
 	if (READ_ONCE(ts.settled))
 		look_in(HELD_DELAY);
 	else if (!READ_ONCE(ts.up))
-		aerator_wait(dev, not_told);
+		wait_for(dev, not_told);
 	return false;
 }
 
@@ -430,7 +372,7 @@ void aeration_xb_toolstack_start(struct xb *xb)
 	ts.xb = xb;
 	ts.store.notifier_call = on_store;
 	ts.store.priority = -1;
-	ts.watch.node = MEMORY;
+	ts.watch.node = XB_MEMORY;
 	ts.watch.callback = on_memory;
 	INIT_DELAYED_WORK(&ts.work, look_fn);
 	ts.least = U64_MAX;

@@ -7,10 +7,12 @@
  *	memory.c	the core's calls; decrease and populate
  *	toolstack.c	gets along with the toolstack
  *	balloon.c	has the stock balloon count what is held
+ *	dom0.c		what is different in domain 0
  *	deliver.c	a batch in hypercalls, and what became of each page; pure
  *	pv.c		what a PV domain has to do besides: it sees real frames
  *	hypercall.c	the hypercalls, counted, and the largest extent Xen takes
- *	xenstore.c	tells the toolstack how much is held
+ *	nodes.c		which virtual NUMA node a page belongs to
+ *	xenstore.c	tells the toolstack how much is held, and reads its numbers
  *
  * Who may touch what:
  *	react_io	the core's react call, one at a time
@@ -22,11 +24,12 @@
  *	xb.offered	module init and exit, and the PM notifier, which nothing
  *			runs beside: init comes before it is registered, exit
  *			after it has gone
+ *	the nodes	nodes.c: written while neither react nor restore runs
  *	the held amount	xenstore.c: written under the core's lock, read by work items
- *	what is asked	toolstack.c, control.c: each has a work item, which alone looks
- *			and acts; all others only queue it
+ *	what is asked	toolstack.c with dom0.c, control.c: each has a work item, which
+ *			alone looks and acts; all others only queue it
  * There is one lock, for the text of an answer. Lock order is the core's: nothing here
- * calls the core from inside react or restore but aerator_fail(), from react.
+ * calls the core from inside react or restore but aerator_say(), from react.
  */
 #ifndef _AERATION_XEN_XB_H
 #define _AERATION_XEN_XB_H
@@ -39,6 +42,10 @@
 
 /* Largest extent that is ever asked for: a superpage of 2 MiB on x86. */
 #define XB_ORDER_MAX	9
+
+/* A folder of the domain's own in xenstore, and its target there, KiB. */
+#define XB_MEMORY	"memory"
+#define XB_TARGET	"target"
 
 /* Room for what is written to a node of xenstore, with the closing zero. */
 #define XB_ANSWER_SIZE	64
@@ -72,6 +79,11 @@ unsigned int aeration_xb_call(unsigned int op, struct xb_io *io);
 unsigned int aeration_xb_largest_order(unsigned int most, bool *known);
 long aeration_xb_own_pages(unsigned int op);
 
+/* nodes.c */
+void aeration_xb_nodes_find(void);
+void aeration_xb_nodes_forget(void);
+unsigned int aeration_xb_node_flags(unsigned long pfn);
+
 /* balloon.c */
 void aeration_xb_balloon_start(void);
 void aeration_xb_balloon_stop(struct aerator_dev_info *dev);
@@ -81,6 +93,10 @@ bool aeration_xb_balloon_steer(struct aerator_dev_info *dev,
 bool aeration_xb_balloon_wants(void);
 bool aeration_xb_balloon_gives(void);
 unsigned long aeration_xb_balloon_has(void);
+
+/* dom0.c */
+bool aeration_xb_dom0_told(void);
+unsigned long aeration_xb_dom0_pressed(bool debt);
 
 /* toolstack.c */
 void aeration_xb_toolstack_start(struct xb *xb);
@@ -117,5 +133,6 @@ void aeration_xb_store_note(u64 bytes, bool starved);
 void aeration_xb_store_answer(const char *answer);
 void aeration_xb_store_again(void);
 u64 aeration_xb_store_held(void);
+int aeration_xb_store_pages(const char *node, u64 *pages);
 
 #endif /* _AERATION_XEN_XB_H */

@@ -16,6 +16,7 @@
 
 #include <linux/jiffies.h>
 #include <linux/kernel.h>
+#include <linux/mm.h>
 #include <linux/notifier.h>
 #include <linux/printk.h>
 #include <linux/spinlock.h>
@@ -165,6 +166,25 @@ void aeration_xb_store_answer(const char *answer)
 	strscpy(store.answer, answer, XB_ANSWER_SIZE);
 	spin_unlock(&store.lock);
 	soon();
+}
+
+/**
+ * aeration_xb_store_pages - read what the toolstack says of this domain's memory
+ * @node: in the folder memory, KiB there
+ * @pages: set to how many pages that is, unless there is an error
+ *
+ * Context: process context; sleeps.
+ * Return: 0, -ENOENT if there is no such node, or another negative error.
+ */
+int aeration_xb_store_pages(const char *node, u64 *pages)
+{
+	unsigned long long kib;
+	int got = xenbus_scanf(XBT_NIL, XB_MEMORY, node, "%llu", &kib);
+
+	if (got != 1)
+		return got < 0 ? got : -EINVAL;
+	*pages = kib >> (PAGE_SHIFT - 10);
+	return 0;
 }
 
 /**

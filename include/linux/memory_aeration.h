@@ -85,6 +85,20 @@ struct aerator_batch {
 	struct aerator_block block[];
 };
 
+/**
+ * enum aerator_status - what a backend says of itself
+ * @AERATOR_WELL: nothing speaks against it any more
+ * @AERATOR_ABSENT: it has no device to offer
+ * @AERATOR_WAITS: its device takes nothing for now
+ * @AERATOR_FAILED: its device is of no use any more; @react returns -ENODEV from now on
+ */
+enum aerator_status {
+	AERATOR_WELL,
+	AERATOR_ABSENT,
+	AERATOR_WAITS,
+	AERATOR_FAILED,
+};
+
 struct aerator_dev_info;
 struct module;
 
@@ -102,7 +116,7 @@ struct module;
  *	HELD, ISOLATED or, if durable, QUARANTINED; or a negative error if
  *	nothing was delivered and the hypervisor will not touch any of the
  *	blocks: -ENODEV when the backend has failed for good (see
- *	aerator_fail()) or is going away, -EAGAIN to be asked again later. The
+ *	AERATOR_FAILED) or is going away, -EAGAIN to be asked again later. The
  *	wait must have an end even if the hypervisor never answers.
  * @restore: Durable only: have the blocks of a batch backed again. As @react,
  *	with these differences. It may be called from memory reclaim, so it may
@@ -119,7 +133,7 @@ struct module;
  * @ready: Optional, durable only: may blocks be taken from the allocator now? So many
  *	bytes of surplus would go; 0: somebody has asked for a backend, and nothing goes
  *	on account of this call. Process context; must not sleep. After false the core
- *	asks again later; what is waited for is said with aerator_wait().
+ *	asks again later; what is waited for is said with AERATOR_WAITS.
  * @note_held: Optional, durable only: the bytes now held have changed, or whether the
  *	guest needs what the hypervisor does not give back (starved). Called in process
  *	context, from memory reclaim too, with locks held: must not sleep.
@@ -166,9 +180,8 @@ int aerator_startup(struct aerator_dev_info *dev);
 void aerator_shutdown(struct aerator_dev_info *dev);
 int aerator_permitted(const char *name);
 bool aerator_named(const char *name);
-void aerator_decline(const char *name, const char *why);
-void aerator_wait(struct aerator_dev_info *dev, const char *why);
-void aerator_fail(struct aerator_dev_info *dev, const char *why);
+void aerator_say(const char *name, const struct aerator_dev_info *dev,
+		 enum aerator_status status, const char *why);
 void aerator_note_timeout(struct aerator_dev_info *dev);
 void aerator_quiesce(struct aerator_dev_info *dev);
 void aerator_resume(struct aerator_dev_info *dev);

@@ -35,6 +35,7 @@ static struct {
 	unsigned int calls;
 	unsigned long questions;
 	bool dumb;		/* does not answer questions */
+	unsigned long node;	/* so many pages of each node side by side; 0: one node */
 	unsigned long lost;	/* pages populated twice */
 } xen;
 
@@ -88,12 +89,19 @@ static bool do_extent(unsigned long pfn, unsigned int order, bool populate,
 	return pages == 1U << order;
 }
 
+static unsigned int flags(unsigned long pfn)
+{
+	return xen.node ? (pfn - BASE) / xen.node % 3 : 0;
+}
+
 static unsigned int hypercall(struct xb_io *ask, bool populate)
 {
 	struct plan plan = { 0, ~0U, 0 };
 	unsigned int i;
 
 	EXPECT(ask->nr > 0 && ask->nr << ask->run_order <= XB_CALL_PAGES);
+	for (i = 0; i < ask->nr; i++)
+		EXPECT_EQ(populate ? flags(ask->pfn[i]) : 0, ask->flags);
 	if (xen.calls < xen.planned)
 		plan = xen.plan[xen.calls];
 	xen.calls++;
@@ -132,6 +140,7 @@ static const struct xb_calls calls = {
 	.decrease = decrease,
 	.populate = populate,
 	.is_backed = is_backed,
+	.flags = flags,
 };
 
 static void make_batch(unsigned int nr, unsigned int order)
@@ -241,6 +250,51 @@ static void plan_stop(unsigned int order, unsigned int extent,
 	xen.plan[i].stop_at = extent % each;
 	xen.plan[i].part = part;
 	xen.planned = i + 1;
+}
+
+/* Each extent goes with those of its own node only, the first page decides. */
+static void nodes_go_apart(void)
+{
+	unsigned long node;
+	unsigned int order;
+
+	for (node = 1; node < 3 * BLOCK_PAGES; node += 61)
+		for (order = 0; order <= BLOCK_ORDER; order += 3) {
+			healthy(true);
+			xen.node = node;
+			make_batch(4, BLOCK_ORDER);
+			EXPECT_EQ(deliver(order), 0);
+			EXPECT_EQ(count(AERATOR_BLOCK_HELD), 4);
+			/* Of the third block there is less than a whole extent. */
+			xen.left = 2 * BLOCK_PAGES + BLOCK_PAGES / 2;
+			EXPECT_EQ(fetch(order), 0);
+			EXPECT_EQ(count(AERATOR_BLOCK_ISOLATED), 2);
+			EXPECT_EQ(count(AERATOR_BLOCK_HELD), 2);
+			EXPECT_EQ(xen.left, BLOCK_PAGES / 2);
+		}
+	healthy(true);
+	xen.node = 2 * BLOCK_PAGES;
+	make_batch(4, BLOCK_ORDER);
+	EXPECT_EQ(deliver(BLOCK_ORDER), 0);
+	EXPECT_EQ(xen.calls, 2);
+	EXPECT_EQ(fetch(BLOCK_ORDER), 0);
+	EXPECT_EQ(xen.calls, 6);
+
+	/* Those of one node go together: here the first two and the last two. */
+	healthy(false);
+	xen.node = 4 * BLOCK_PAGES;
+	make_batch(4, BLOCK_ORDER);
+	EXPECT_EQ(fetch(BLOCK_ORDER), 0);
+	EXPECT_EQ(xen.calls, 2);
+
+	/* A block of two nodes, that is mended: one call that fails, and two. */
+	healthy(false);
+	xen.node = BLOCK_PAGES / 2;
+	make_batch(1, BLOCK_ORDER);
+	plan_stop(BLOCK_ORDER, 0, 0);
+	EXPECT_EQ(fetch(BLOCK_ORDER), 0);
+	EXPECT_EQ(count(AERATOR_BLOCK_ISOLATED), 1);
+	EXPECT_EQ(xen.calls, 3);
 }
 
 /* A removal that was begun is finished; one that was not is left. */
@@ -457,6 +511,7 @@ static void everything_goes_wrong(void)
 
 		healthy(backed);
 		make_batch(nr, BLOCK_ORDER);
+		xen.node = ktap_random() % (3 * BLOCK_PAGES);
 		xen.planned = ktap_random() % CALLS;
 		for (i = 0; i < xen.planned; i++) {
 			xen.plan[i].stop_at = ktap_random() % 600;
@@ -482,6 +537,7 @@ int main(void)
 	if (!batch)
 		return 1;
 	RUN(there_and_back_in_every_order);
+	RUN(nodes_go_apart);
 	RUN(decrease_stops_at_every_index);
 	RUN(populate_stops_at_every_index);
 	RUN(single_pages_stop_at_every_index);
