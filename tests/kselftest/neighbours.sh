@@ -3,7 +3,8 @@
 # A guest as people run it: programs in cgroups, each with files it reads, a disk and
 # swap. What becomes of them when another program takes much of the memory?
 #
-#	neighbours.sh start DISK	mount what it takes, and make the files
+#	neighbours.sh start [DISK]	mount what it takes, and make the files; without a
+#					disk on one that is kept in memory, packed
 #	neighbours.sh burst PERCENT	have the files in use, take so much of what is
 #					available at once, in a cgroup of its own, and
 #					say what that cost
@@ -37,14 +38,20 @@ start()
 	mkdir -p $M
 	[ -e $C/cgroup.procs ] || mount -t cgroup2 none $C
 	echo +memory >$C/cgroup.subtree_control
-	modprobe zram && echo 256M >/sys/block/zram0/disksize
+	modprobe zram num_devices=2 && echo 256M >/sys/block/zram0/disksize
 	mkswap /dev/zram0 >/dev/null && swapon /dev/zram0
 	modprobe -a virtio_pci virtio_blk ext4
+	disk=$1
+	if [ -z "$disk" ]; then
+		disk=/dev/zram1
+		echo 400M >/sys/block/zram1/disksize
+		mke2fs -b 4096 $disk >/dev/null
+	fi
 	for _ in $(seq 100); do
-		[ ! -b "$1" ] || break
+		[ ! -b "$disk" ] || break
 		sleep 0.1
 	done
-	mount "$1" $M || exit 1
+	mount -t ext4 "$disk" $M || exit 1
 	for i in $(seq $FILES); do
 		[ -e $M/file$i ] || dd if=/dev/zero of=$M/file$i bs=1M count=$MIB 2>/dev/null
 	done
@@ -79,5 +86,5 @@ burst()
 case $1 in
 start) start "$2" ;;
 burst) burst "$2" ;;
-*) sed -n '4,12s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
+*) sed -n '4,13s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
 esac
