@@ -74,6 +74,31 @@ def test_marks(mark, where):
             if tiers.in_tier(item("test_a", mark), tier)} == where
 
 
+def report(name, outcome="passed", when="call"):
+    """Stands in for the report of a test."""
+    return types.SimpleNamespace(nodeid=name, when=when, failed=outcome == "failed",
+                                 passed=outcome == "passed")
+
+
+def test_what_was_cut_short_goes_on(tmp_path, monkeypatch):
+    """It has what passed on the same sources, until these are others."""
+    monkeypatch.setattr(tiers, "RESULTS", tmp_path)
+    option = types.SimpleNamespace(tier="all", resume=True, again=False)
+    done = tiers.Done(option)
+    assert not done.before
+    for one in (report("a"), report("b@group"), report("c", when="setup"),
+                report("d"), report("d", "failed", "teardown"), report("e", "failed")):
+        done.pytest_runtest_logreport(one)
+    assert tiers.Done(option).before == {"a", "b"}
+    option.resume = False
+    assert not tiers.left_out(option)
+    option.resume = True
+    monkeypatch.setattr(tiers, "sources", lambda tier: "others")
+    assert not tiers.left_out(option)
+    (tmp_path / "all.json").write_text("[", encoding="ascii")
+    assert not tiers.left_out(option)
+
+
 def test_turns():
     """One of a group, another one next time; other parameters stay."""
     items = [item(f"test_a[{size}-{kernel}]", size=size, kernel=kernel)

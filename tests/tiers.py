@@ -17,6 +17,7 @@ Every test is in one of these by its marks; test_tiers.py says so.
 """
 
 import collections
+import functools
 import json
 import subprocess
 
@@ -42,6 +43,9 @@ def pytest_addoption(parser):
                      help="for each part of the long tier (default 30)")
     parser.addoption("--again", action="store_true",
                      help="of the long tier, what is done already, too")
+    parser.addoption("--resume", action="store_true",
+                     help="of the tier all, only what an earlier run on the same "
+                     "sources has not passed")
     parser.addoption("--rotate", type=int, metavar="N",
                      help="which kernel, of those that take turns; default: "
                      "the number of commits")
@@ -73,13 +77,15 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "one_kernel(why): one of them in turn, in "
                             "make check-all, too")
     config.option.strict_markers = True
-    if config.option.tier == "long" and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Done(), "lab-long-done")
     if config.option.rotate is None:
         config.option.rotate = commits()
     if any("::" in str(one) for one in config.args) and \
             not hasattr(config, "workerinput") and config.option.tier == "check":
         config.option.tier = "all"
+    if config.option.resume and config.option.tier != "all":
+        raise pytest.UsageError("--resume (RESUME=1) is for the tier all")
+    if config.option.tier in SOURCES and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Done(config.option), "lab-done")
 
 
 def pytest_report_header(config):
@@ -88,9 +94,13 @@ def pytest_report_header(config):
     more = {"check": f", ROTATE={config.option.rotate}",
             "long": f", {config.option.minutes:g} min for each part"}
     lines = [f"lab: tier {tier}{more.get(tier, '')}"]
-    if tier == "long" and done() and not config.option.again:
+    before = left_out(config.option)
+    if before and tier == "long":
         lines.append(f"lab: NOT run, done before on the same sources: "
-                     f"{', '.join(sorted(done()))}; AGAIN=1 runs them")
+                     f"{', '.join(sorted(before))}; AGAIN=1 runs them")
+    elif before:
+        lines.append(f"lab: NOT run, passed before on the same sources: {len(before)} "
+                     "tests; without RESUME=1 they run")
     return lines
 
 
@@ -125,34 +135,76 @@ def in_turn(items, rotate):
     return chosen
 
 
-DONE = cache.BUILD / "results" / "long.json"
-SOURCES = build.MODULE_SOURCES + build.PROGRAM_SOURCES + ("host", "tests/host")
+RESULTS = cache.BUILD / "results"
+
+# Of the tiers that take so long that they may be cut short: what they are about.
+SOURCES = {
+    "long": build.MODULE_SOURCES + build.PROGRAM_SOURCES + ("host", "tests/host"),
+    "all": ("Makefile", "Kconfig", "core", "backends", "include", "host", "tests",
+            "tools", "packaging"),
+}
 
 
-def done():
-    """Return the names of the long tests that these sources have passed."""
+@functools.cache
+def sources(tier):
+    """Return a digest of what a tier is about; it does not change while it runs."""
+    return build.digest(build.source_files(SOURCES[tier]))
+
+
+def done(tier):
+    """Return the names of the tests of a tier that these sources have passed."""
     try:
-        found = json.loads(DONE.read_text(encoding="utf-8"))
-        if found["sources"] == build.digest(build.source_files(SOURCES)):
+        found = json.loads((RESULTS / f"{tier}.json").read_text(encoding="utf-8"))
+        if found["sources"] == sources(tier):
             return set(found["passed"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
     return set()
 
 
+def left_out(option):
+    """Return the names of those that shall not run again."""
+    if option.resume if option.tier == "all" else \
+            option.tier == "long" and not option.again:
+        return done(option.tier)
+    return set()
+
+
 class Done:
-    """Notes which long tests have passed, so that a run can be cut short."""
+    """Notes which tests of a tier have passed, so that a run can be cut short."""
+
+    def __init__(self, option):
+        self.tier = option.tier
+        self.passed = done(option.tier)
+        self.before = left_out(option)
+
+    def pytest_sessionfinish(self, session, exitstatus):
+        """That nothing is left to do is no failure."""
+        if self.before and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+            session.exitstatus = pytest.ExitCode.OK
+            session.config.lab_cut_short = False
+
+    def pytest_terminal_summary(self, terminalreporter):
+        """Say how many are not in the verdict."""
+        if self.before:
+            terminalreporter.write_line(
+                f"{len(self.before)} more have passed before, on the same sources")
 
     def pytest_runtest_logreport(self, report):
         """A phase of a test has ended."""
-        if report.when == "call" and report.passed:
-            passed = sorted(done() | {report.nodeid.split("@")[0]})
-            DONE.parent.mkdir(parents=True, exist_ok=True)
-            partial = DONE.with_suffix(".partial")
-            partial.write_text(json.dumps({
-                "sources": build.digest(build.source_files(SOURCES)),
-                "passed": passed}, indent=1) + "\n", encoding="utf-8")
-            partial.rename(DONE)
+        name = report.nodeid.split("@")[0]
+        if report.failed:
+            self.passed.discard(name)
+        elif report.when == "call":
+            self.passed.add(name)
+        else:
+            return
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        partial = RESULTS / f"{self.tier}.partial"
+        partial.write_text(json.dumps({
+            "sources": sources(self.tier), "passed": sorted(self.passed)},
+            indent=1) + "\n", encoding="utf-8")
+        partial.rename(RESULTS / f"{self.tier}.json")
 
 
 # What takes longest begins first, so that nothing is left to run alone in the end.
@@ -174,9 +226,8 @@ def pytest_collection_modifyitems(config, items):
              if tier != "all" or item.get_closest_marker("one_kernel")]
     left = set(turns) - set(in_turn(turns, config.option.rotate))
     chosen = [item for item in chosen if item not in left]
-    if tier == "long" and not config.option.again:
-        passed = done()
-        chosen = [item for item in chosen if item.nodeid not in passed]
+    passed = left_out(config.option)
+    chosen = [item for item in chosen if item.nodeid.split("@")[0] not in passed]
     kept = set(chosen)
     config.hook.pytest_deselected(
         items=[item for item in items if item not in kept])

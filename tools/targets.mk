@@ -41,6 +41,8 @@
 ##       JOBS=1                 tests beside each other (default 3, which keeps two
 ##                            processors busy)
 ##   make check-all           run everything, with every kernel and Xen
+##       RESUME=1               what one that was cut short on the same sources has
+##                              not passed
 ##   make check-long          what takes hours: fuzzing, and loads that do not end
 ##       MINUTES=60             for so long each part (default 30)
 ##       AGAIN=1                from the beginning; else what an earlier one that
@@ -76,7 +78,7 @@ TESTS ?= tests
 PLAIN_ENV := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES \
 	     -u MAKE_TERMOUT -u MAKE_TERMERR -u KDIR -u KVER -u KERNEL -u MIB \
 	     -u TESTS -u JOBS -u HOST -u SECONDS -u PLACE -u ONLY -u ROUNDS \
-	     -u OLD -u NEW -u CELL -u LIST -u ROTATE -u MINUTES -u AGAIN \
+	     -u OLD -u NEW -u CELL -u LIST -u ROTATE -u MINUTES -u AGAIN -u RESUME \
 	     PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=tests
 PYTHON := $(PLAIN_ENV) /usr/bin/python3
 KERNEL_OPTIONS := $(foreach one,$(KERNEL),--kernel $(one))
@@ -158,7 +160,7 @@ check: TIER := check
 check-all: TIER := all
 check check-all: image
 	@cd "$(TOP)" && exec $(PYTEST) -v --tier $(TIER) \
-	  $(if $(ROTATE),--rotate "$(ROTATE)") $(TESTS)
+	  $(if $(ROTATE),--rotate "$(ROTATE)") $(if $(RESUME),--resume) $(TESTS)
 
 check-long: image
 	@cd "$(TOP)" && exec $(PYTEST) -v --tier long \
