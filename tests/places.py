@@ -314,12 +314,13 @@ class Domain(Host):
         # The kernel trusts none of what it would have to reclaim first by a
         # part as large as its low watermarks.
         assert domu.available_mib(self.vm) >= self.available - 64
+        # A block may go, or come, at any time.
         self.vm.wait_until(
             lambda: self.xen.run(
                 f"xenstore-read /local/domain/{self.ident}"
                 "/data/aeration/held", check=False).out.strip() ==
-            str(int(held * 1024)), "xenstore to say how much is held",
-            guest.SOON, poll=XL_POLL)
+            str(int(domu.held_mib(self.vm) * 1024)),
+            "xenstore to say how much is held", guest.SOON, poll=XL_POLL)
 
     def stayed(self):
         time.sleep(IN_VAIN)

@@ -229,6 +229,19 @@ def test_daemons_that_share_out_memory(image, xen_version):
         domu.settled(domain, before * domu.SURPLUS_SHARE)
 
 
+def test_devices_of_the_host(image, xen_version):
+    """A PV domain that has some keeps its memory in one piece, unless it is asked."""
+    with domu.machine(xen_version, "passthrough") as xen:
+        domain = xen.domain(xen.kernel, "pv", mem_mib=domu.MEM_MIB)
+        before = domain.mib()
+        write(xen, domain, "device/pci/0", "")
+        domain.run("modprobe aeration window_ms=100 && modprobe aeration_xen")
+        waits(domain, "need contiguous memory")
+        stays_at_nothing(domain)
+        guest.choose(domain, "xen")
+        domu.settled(domain, before * domu.SURPLUS_SHARE)
+
+
 # Requests, and all together
 
 class Asker:
@@ -319,6 +332,33 @@ def test_the_host_asks(image, xen_version):
         domain.run("rmmod aeration_xen", timeout=domu.LONG)
         domu.expect_mib(domain, before)
         assert not node(xen, domain, "data/aeration/held")
+
+
+def test_another_xenstored(image, xen_version):
+    """One that takes over while all runs (live update) is told and asks as before."""
+    with domu.booted(xen_version, "live-update") as (xen, domain):
+        before, total = domain.mib(), mem_total_mib(domain)
+        domu.load(domain, window_ms=100)
+        domu.settled(domain, before * domu.SURPLUS_SHARE)
+        was = xen.run("pidof xenstored").out
+        xen.run("xenstore-control live-update -s $(readlink -f /sbin/xenstored)",
+                timeout=domu.LONG)
+        print(f"xenstored: process {was.strip()}, then "
+              f"{xen.run('pidof xenstored').out.strip()}")
+        asker = Asker(xen, domain)
+        held = domu.held_mib(domain) * guest.MIB
+        assert asker.ask("restore") == ("done", held, 0)
+        assert asker.ask("flush")[1] > before * domu.SURPLUS_SHARE * guest.MIB
+        domain.wait_until(
+            lambda: node(xen, domain, "data/aeration/held") ==
+            str(int(domu.held_mib(domain) * 1024)),
+            "xenstore to say how much is held", guest.SOON, poll=XL_POLL)
+        domain.mem_set(before - 100)
+        memory_is(domain, total - 100)
+        domain.mem_set(before)
+        memory_is(domain, total)
+        domain.run("rmmod aeration_xen", timeout=domu.LONG)
+        domu.expect_mib(domain, before)
 
 
 ROUNDS = 50

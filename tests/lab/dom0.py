@@ -21,7 +21,7 @@ MODULES = ("xen-privcmd", "xenfs", "xen-evtchn", "xen-gntdev", "xen-gntalloc",
            "virtio_console")
 
 PROGRAMS = ("xl", "libxl-save-helper", "xenstored", "xenconsoled",
-            "xen-init-dom0", "xentrace")
+            "xen-init-dom0", "xentrace", "xenstore-control")
 
 UNWINDER = "libgcc_s.so.1"
 

@@ -50,6 +50,16 @@ SAVE_TIMEOUT = 180
 # domain 0.
 XL_POLL = 1.0
 
+# Tells why a domain does not get on: what the core says, what is free, and where the
+# programs are that a test waits for.
+STATE = """
+grep -r . /sys/kernel/aeration /sys/module/aeration*/parameters
+cat /proc/meminfo /proc/buddyinfo /proc/vmstat
+for pid in $(pidof memwork memclock memload integrity); do
+	cat /proc/$pid/stat /proc/$pid/stack
+done
+"""
+
 # For a console's last bytes to arrive.
 SETTLE = 1
 
@@ -246,6 +256,11 @@ class Domain(Machine):
         (self.logs / f"{self.name}-dmesg.log").write_text(text,
                                                           encoding="utf-8")
         return text
+
+    def keep_state(self, timeout):
+        """Write to the log folder what tells why it does not get on."""
+        (self.logs / f"{self.name}-state.log").write_text(
+            self.run(STATE, timeout, check=False).out, encoding="utf-8")
 
     def _last_words(self):
         self.taint = self.tainted()

@@ -310,4 +310,5 @@ class Xen(QemuMachine):
             with contextlib.suppress(LabError, OSError):
                 if wait and guest.channel and guest.id is not None:
                     guest.keep_kernel_log(EVIDENCE_TIMEOUT)
+                    guest.keep_state(EVIDENCE_TIMEOUT)
             guest.release()
