@@ -93,10 +93,39 @@ def test_what_was_cut_short_goes_on(tmp_path, monkeypatch):
     option.resume = False
     assert not tiers.left_out(option)
     option.resume = True
-    monkeypatch.setattr(tiers, "sources", lambda tier: "others")
+    monkeypatch.setattr(tiers, "about",
+                        lambda tier, name: "others" if name == "a" else "the same")
     assert not tiers.left_out(option)
-    (tmp_path / "all.json").write_text("[", encoding="ascii")
-    assert not tiers.left_out(option)
+    for text in ("[", "[]"):
+        (tmp_path / "all.json").write_text(text, encoding="ascii")
+        assert not tiers.left_out(option)
+
+
+def test_what_a_test_is_about(tmp_path, monkeypatch):
+    """A test runs again when its own file is another one, or what all are about."""
+    def digests(*changed):
+        for path in changed:
+            with open(tmp_path / path, "a", encoding="ascii") as out:
+                out.write("more\n")
+        tiers.sources.cache_clear()
+        return {name: tiers.sources("all", f"test_{name}.py")
+                for name in ("xen", "virtio", "lint")}
+
+    def moved(*changed):
+        before, after = digests(), digests(*changed)
+        return {name for name in before if before[name] != after[name]}
+
+    for folder in ("core", "tests/lab", "docs"):
+        (tmp_path / folder).mkdir(parents=True)
+    digests("core/main.c", "tests/lab/qemu.py", "tests/guest.py", "tests/tiers.py",
+            "tests/test_xen.py", "tests/test_virtio.py", "docs/xen.md")
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "REPO", tmp_path)
+        for path in ("core/main.c", "tests/lab/qemu.py", "tests/guest.py"):
+            assert moved(path) == {"xen", "virtio", "lint"}
+        assert moved("tests/test_xen.py") == {"xen", "lint"}
+        assert moved("tests/tiers.py") == moved("docs/xen.md") == {"lint"}
+    tiers.sources.cache_clear()
 
 
 def test_turns():

@@ -137,36 +137,73 @@ def in_turn(items, rotate):
 
 RESULTS = cache.BUILD / "results"
 
-# Of the tiers that take so long that they may be cut short: what they are about.
+# Of the tiers that take so long that they may be cut short: what all their tests are
+# about. A test is about the file that it is in, too.
 SOURCES = {
     "long": build.MODULE_SOURCES + build.PROGRAM_SOURCES + ("host", "tests/host"),
     "all": ("Makefile", "Kconfig", "core", "backends", "include", "host", "tests",
             "tools", "packaging"),
 }
 
+# Files with tests that look at everything there is.
+LOOK_EVERYWHERE = ("test_lint.py", "test_house.py", "test_tiers.py",
+                   "test_hintd_install.py")
+BESIDES = ("docs", "README.md", ".ci", ".github", ".gitlab-ci.yml")
+
+
+# What building leaves beside the sources, and an interpreter.
+MADE = (".o", ".ko", ".so", ".pyc", ".cmd")
+
+
+def _files(tops):
+    """Return the sorted relative paths of all files there."""
+    found = []
+    for top in tops:
+        start = cache.REPO / top
+        found += [path.relative_to(cache.REPO)
+                  for path in ([start] if start.is_file() else start.rglob("*"))
+                  if path.is_file() and path.suffix not in MADE]
+    return sorted(found)
+
+
+def _decides_nothing(path):
+    """Is it a file that no test depends on but those in it, or of everywhere?"""
+    return path.parts[0] == "tests" and len(path.parts) == 2 and (
+        path.name.startswith("test_") or path.name == "tiers.py")
+
 
 @functools.cache
-def sources(tier):
-    """Return a digest of what a tier is about; it does not change while it runs."""
-    return build.digest(build.source_files(SOURCES[tier]))
+def sources(tier, file):
+    """Return a digest of what the tests in a file of tests/ are about.
+
+    None of it changes while they run.
+    """
+    if file in LOOK_EVERYWHERE:
+        return build.digest(_files(SOURCES[tier] + BESIDES))
+    return build.digest([path for path in _files((*SOURCES[tier], f"tests/{file}"))
+                         if not _decides_nothing(path) or path.name == file])
+
+
+def about(tier, name):
+    """Return the digest for a test, by its name."""
+    return sources(tier, name.split("::")[0].rpartition("/")[2])
 
 
 def done(tier):
-    """Return the names of the tests of a tier that these sources have passed."""
+    """Return {name: digest} of the tests of a tier that their sources have passed."""
     try:
         found = json.loads((RESULTS / f"{tier}.json").read_text(encoding="utf-8"))
-        if found["sources"] == sources(tier):
-            return set(found["passed"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    return set()
+        return {name: digest for name, digest in found.items()
+                if digest == about(tier, name)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def left_out(option):
     """Return the names of those that shall not run again."""
     if option.resume if option.tier == "all" else \
             option.tier == "long" and not option.again:
-        return done(option.tier)
+        return set(done(option.tier))
     return set()
 
 
@@ -194,16 +231,15 @@ class Done:
         """A phase of a test has ended."""
         name = report.nodeid.split("@")[0]
         if report.failed:
-            self.passed.discard(name)
+            self.passed.pop(name, None)
         elif report.when == "call":
-            self.passed.add(name)
+            self.passed[name] = about(self.tier, name)
         else:
             return
         RESULTS.mkdir(parents=True, exist_ok=True)
         partial = RESULTS / f"{self.tier}.partial"
-        partial.write_text(json.dumps({
-            "sources": sources(self.tier), "passed": sorted(self.passed)},
-            indent=1) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(self.passed, indent=1, sort_keys=True) + "\n",
+                           encoding="utf-8")
         partial.rename(RESULTS / f"{self.tier}.json")
 
 
