@@ -9,7 +9,7 @@ import domu
 from lab import LabError, hypervisors, kernels, xentrace
 from lab.domain import XL_POLL, config_text
 from lab.machine import GuestError
-from lab.xen import Xen
+from lab.xen import Xen, whole_lines
 
 # A domain that is as small as the builder and the image allow.
 SMALL = 320
@@ -49,6 +49,15 @@ def test_trace_records():
     lost = struct.pack("<I", xentrace.TRC_LOST_RECORDS)
     with pytest.raises(LabError, match="too small"):
         xentrace.entries(lost + data)
+
+
+def test_console_of_two():
+    """Xen cuts a line of domain 0's in two, seen, and it is one again."""
+    said = "(XEN) uart interrupt taking more than 4ms\n"
+    for begin, end in (("", ""), ("aeration: backend", " none, asked for virtio\n")):
+        for xen in ("", said, 2 * said):
+            assert whole_lines(f"(XEN) 1\nfirst\n{begin}{xen}{end}last") == \
+                f"(XEN) 1\nfirst\n{xen}{begin}{end}last"
 
 
 def test_unknown_version_is_named():

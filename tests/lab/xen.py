@@ -52,6 +52,14 @@ PORTS = 8
 # dom0/watch.sh says this on the console.
 _FATE = re.compile(rf"lab: domain (\d+) (crashed|{GONE})")
 
+# On a busy host Xen has its say in the middle of a line of domain 0's.
+_CUT_IN = re.compile(r"^([^\n]+?)((?:\(XEN\) [^\n]*\n)+)", re.M)
+
+
+def whole_lines(text):
+    """Return what came over the console with what Xen said before the line it cut."""
+    return _CUT_IN.sub(r"\2\1", text)
+
 
 @dataclasses.dataclass(frozen=True)
 class Port:
@@ -265,6 +273,10 @@ class Xen(QemuMachine):
     def xl(self, command, timeout=XL_TIMEOUT):
         """Run an xl command in domain 0; return what it printed."""
         return self.run(f"xl {command}", timeout).out
+
+    def console(self):
+        """Return all that domain 0 and Xen have printed, in whole lines."""
+        return whole_lines(super().console())
 
     def kernel_log(self):
         """Return domain 0's log, with Xen's.
