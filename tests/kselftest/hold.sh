@@ -236,6 +236,8 @@ check "nor than was asked for here" soon holds_no_more 32
 put $S/max_held 100%
 put $L/limit_mb 1048576
 check "all goes where the host allows it" soon holds $most
+put $S/window_ms 60000
+check "and no more goes" soon settled
 all=$(meminfo MemTotal)
 available=$(meminfo MemAvailable)
 put $L/forfeit_mb 64
@@ -249,7 +251,6 @@ check "it is held all the same, and the backend knows what can be had" \
 put $L/forfeit_mb 4096
 check "no more is forfeited than is held" is $L/forfeit_mb "$(held_mib)"
 put $L/forfeit_mb 64
-put $S/window_ms 60000
 put $S/restore 1
 check "all but what is forfeited comes back" is $H/held_bytes 67108864
 check "nothing else is held then" zero $L/noted
