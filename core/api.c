@@ -22,6 +22,7 @@
 #include <linux/workqueue.h>
 #include "api.h"
 #include "batch.h"
+#include "pace/watch.h"
 #include "params.h"
 #include "queues.h"
 
@@ -413,3 +414,18 @@ void aerator_note_timeout(struct aerator_dev_info *dev)
 	atomic64_inc(&aeration_stats.timeouts);
 }
 EXPORT_SYMBOL_GPL(aerator_note_timeout);
+
+/**
+ * aerator_note_balloon - take note of free memory that the host takes by other means
+ * @pages: pages that a balloon has just taken, no more than a block of 2 MiB at a time;
+ *	what it gives back is free memory like any other
+ *
+ * It is neither needed by the guest nor surplus.
+ *
+ * Context: any but hard interrupts.
+ */
+void aerator_note_balloon(unsigned long pages)
+{
+	aeration_watch_shift(pages);
+}
+EXPORT_SYMBOL_GPL(aerator_note_balloon);

@@ -33,8 +33,7 @@
 /**
  * enum aeration_state - what the core is doing
  * @AERATION_OFF: no backend is in use
- * @AERATION_WAITING: a backend is chosen, but another driver owns the kernel's
- *	free page reporting; taken over when that driver lets go
+ * @AERATION_WAITING: another driver owns the kernel's free page reporting, until it goes
  * @AERATION_RUNNING: surplus memory is being reported
  * @AERATION_FAILED: the device of the chosen backend failed; nothing is
  *	reported until the driver offers it again, by itself or bound anew
@@ -56,11 +55,10 @@ enum aeration_state {
  * @state: what the core is doing; read without the lock for show
  * @capacity: most blocks in a batch of the device in use; read likewise
  * @waits_for: what AERATION_WAITING waits for; constant texts, read likewise
- * @live: between aeration_registry_init() and aeration_registry_exit()
+ * @live: between aeration_registry_init() and _exit()
  * @asked: somebody wants to know the choice, even if it stays the same
  * @update: chooses again after a failure; cancelled by aeration_registry_exit()
- * @retry: chooses again while AERATION_WAITING; deferrable, so that it wakes
- *	nobody; cancelled by aeration_registry_exit()
+ * @retry: chooses again while AERATION_WAITING; wakes nobody; cancelled likewise
  */
 struct registry {
 	enum aerator_kind active;
@@ -312,18 +310,20 @@ static void on_param(enum aeration_param what)
 /**
  * aeration_registry_flush - let go of all surplus now
  * @again: also of what was let go of before, if the hypervisor may have backed it since
+ * @dev: if this is the device in use; NULL: whichever is
  * @cancelled: is it not wanted any more?
  *
  * Context: process context, no lock of the core held; sleeps until it is done.
- * Return: 0, -EINTR if it was cancelled, -ENODEV if no backend is running, or an error
- *	of the source.
+ * Return: 0, -EINTR if it was cancelled, -ENODEV if no such backend is running, or an
+ *	error of the source.
  */
-int aeration_registry_flush(bool again, bool (*cancelled)(void))
+int aeration_registry_flush(bool again, const struct aerator_dev_info *dev,
+			    bool (*cancelled)(void))
 {
 	int err = -ENODEV;
 
 	mutex_lock(&registry_lock);
-	if (reg.source)
+	if (reg.source && (!dev || dev == reg.dev))
 		err = reg.source->flush(again, cancelled);
 	mutex_unlock(&registry_lock);
 	return err;

@@ -10,7 +10,8 @@
 
 void aeration_registry_init(void);
 void aeration_registry_exit(void);
-int aeration_registry_flush(bool again, bool (*cancelled)(void));
+int aeration_registry_flush(bool again, const struct aerator_dev_info *dev,
+			    bool (*cancelled)(void));
 int aeration_registry_restore(bool (*cancelled)(void));
 unsigned int aeration_registry_order(void);
 const char *aeration_registry_state(void);

@@ -28,6 +28,7 @@ static void request_fn(struct work_struct *work);
  * @now: the request under way or the last one; @now.bytes once it has ended
  * @from: what was counted when it began, bytes
  * @cancelled: it is not wanted any more; read without the lock, too
+ * @asker: the backend that it is for, or NULL; constant while it is under way
  * @out: where who waits for it wants to see what became of it, or NULL
  * @live: requests are taken
  * @work: does it; cancelled by aeration_request_exit()
@@ -39,6 +40,7 @@ static struct request {
 	struct request_status now;
 	u64 from;
 	bool cancelled;
+	const struct aerator_asker *asker;
 	struct request_status *out;
 	bool live;
 	struct work_struct work;
@@ -73,7 +75,8 @@ static u64 count(enum aeration_request what)
 
 static bool is_cancelled(void)
 {
-	return READ_ONCE(request.cancelled);
+	return READ_ONCE(request.cancelled) ||
+	       (request.asker && !request.asker->wanted(request.asker->dev));
 }
 
 static bool is_running(void)
@@ -83,12 +86,16 @@ static bool is_running(void)
 
 static int do_it(enum aeration_request what)
 {
+	const struct aerator_asker *asker = request.asker;
+
 	if (is_cancelled())
 		return -EINTR;
+	if (asker)
+		asker->begins(asker->dev);
 	if (what == AERATION_RESTORE)
 		return aeration_registry_restore(is_cancelled);
 	return aeration_registry_flush(what == AERATION_FLUSH_AGAIN,
-				       is_cancelled);
+				       asker ? asker->dev : NULL, is_cancelled);
 }
 
 /* One that was complete before somebody cancelled it is done. */
@@ -115,7 +122,8 @@ static void request_fn(struct work_struct *work)
 	request.ended();
 }
 
-static int start(enum aeration_request what, struct request_status *out)
+static int start(enum aeration_request what,
+		 const struct aerator_asker *asker, struct request_status *out)
 {
 	int err = 0;
 
@@ -131,6 +139,7 @@ static int start(enum aeration_request what, struct request_status *out)
 			.state = REQUEST_RUNNING,
 		};
 		request.from = count(what);
+		request.asker = asker;
 		request.out = out;
 		WRITE_ONCE(request.cancelled, false);
 		queue_work(aeration_request_wq, &request.work);
@@ -148,7 +157,7 @@ static int start(enum aeration_request what, struct request_status *out)
  */
 int aeration_request_start(enum aeration_request what)
 {
-	return start(what, NULL);
+	return start(what, NULL, NULL);
 }
 
 static bool is_waited_for(const struct request_status *out)
@@ -176,20 +185,44 @@ static bool give_up(const struct request_status *out)
 	return running;
 }
 
-static int run(enum aeration_request what, struct request_status *out)
+/* How often a backend is asked whether it still wants what waits for its turn, ms. */
+#define TURN_MS	100
+
+/* Wait for this one's turn. Return: 0, -ERESTARTSYS, or -EINTR if it is not wanted. */
+static int await_turn(const struct aerator_asker *asker)
+{
+	long left = 0;
+
+	while (!left) {
+		if (asker && !asker->wanted(asker->dev))
+			return -EINTR;
+		left = wait_event_interruptible_timeout(request.idle,
+							!is_running(),
+							msecs_to_jiffies(TURN_MS));
+	}
+	return left < 0 ? -ERESTARTSYS : 0;
+}
+
+static int run(enum aeration_request what, const struct aerator_asker *asker,
+	       struct request_status *out)
 {
 	int err;
 
 	do {
-		if (wait_event_interruptible(request.idle, !is_running()))
-			return -ERESTARTSYS;
-		err = start(what, out);
+		err = await_turn(asker);
+		if (err)
+			return err;
+		err = start(what, asker, out);
 	} while (err == -EBUSY);
 	if (err)
 		return err;
 	if (wait_event_interruptible(request.idle, !is_waited_for(out)) &&
-	    give_up(out))
+	    give_up(out)) {
+		/* Who asks must not go before what asks it. */
+		if (asker)
+			wait_event(request.idle, !is_running());
 		return -ERESTARTSYS;
+	}
 	return out->error;
 }
 
@@ -207,23 +240,26 @@ int aeration_request_run(enum aeration_request what)
 {
 	struct request_status out;
 
-	return run(what, &out);
+	return run(what, NULL, &out);
 }
 
 /**
  * aerator_request - do what the host asks for, and wait until it has ended
  * @what: "flush", "again" or "restore"
+ * @asker: the device that it is for, and what is asked of it; NULL: whichever runs
  * @bytes: set to what has gone, or come back
  *
  * Context: process context, no lock of the core held; sleeps.
- * Return: 0, -EINVAL for another word, -EINTR if somebody cancelled it, -ENODEV if no
- *	backend is running, or an error of the source.
+ * Return: 0, -EINVAL for another word, -EINTR if somebody cancelled it or it was not
+ *	wanted any more, -ENODEV if no backend is running or not with that device, or an
+ *	error of the source.
  */
-int aerator_request(const char *what, u64 *bytes)
+int aerator_request(const char *what, const struct aerator_asker *asker,
+		    u64 *bytes)
 {
 	struct request_status out = { };
 	int request = aeration_request_parse(what);
-	int err = request < 0 ? request : run(request, &out);
+	int err = request < 0 ? request : run(request, asker, &out);
 
 	*bytes = out.bytes;
 	return err;

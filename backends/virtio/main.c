@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * aeration_virtio.ko: report free memory to a virtio balloon device.
+ * aeration_virtio.ko: a driver for virtio balloon devices, whole: it reports free memory,
+ * follows the host's target, answers for statistics and serves hint runs.
+ *
+ * What a device lacks turns off a function, never the device: it can have one driver.
  *
  * A device goes through the states of enum vb_state. Going away, by unbinding,
- * unloading, unplugging or suspending, always begins with a reset: from then on
- * the device touches no block, a react call under way returns, and the core can
- * be waited for.
+ * unloading, unplugging, suspending or shutting down, always begins with a reset: from
+ * then on the device touches no page, who waits for it returns, and the core can be
+ * waited for.
  */
 #define pr_fmt(fmt) "aeration_virtio: " fmt
 
@@ -15,6 +18,7 @@
 #include <linux/poison.h>
 #include <linux/slab.h>
 #include <linux/string.h>
+#include <linux/string_helpers.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_ring.h>
@@ -62,23 +66,22 @@ static bool free_pages_have_content(void)
 
 /*
  * Virtio 1.2, 5.5.6.7.1: without page poison the device may change reported
- * pages to anything. Return: why the device cannot be used, or NULL.
+ * pages to anything. Return: why free pages cannot be reported, or NULL.
  */
-static const char *unusable(struct virtio_device *vdev)
+static const char *cannot_report(struct virtio_device *vdev)
 {
-	if (virtio_has_feature(vdev, VIRTIO_F_ACCESS_PLATFORM))
-		return "device wants platform addresses (VIRTIO_F_ACCESS_PLATFORM)";
-	if (!virtio_has_feature(vdev, VIRTIO_BALLOON_F_REPORTING))
-		return "no free page reporting (bit 5); QEMU: free-page-reporting=on";
 	if (free_pages_have_content() &&
 	    !virtio_has_feature(vdev, VIRTIO_BALLOON_F_PAGE_POISON))
 		return "kernel fills free pages, device would lose that (no bit 4)";
+	if (!virtio_has_feature(vdev, VIRTIO_BALLOON_F_REPORTING))
+		return "no free page reporting (bit 5); QEMU: free-page-reporting=on";
 	return NULL;
 }
 
 /*
  * Feature negotiation. Indirect descriptors would be allocated for every
- * batch. Page poison is accepted only if there is a value to tell.
+ * batch, and platform addresses name no frames of the guest. Page poison is accepted only
+ * if there is a value to tell.
  */
 static int vb_validate(struct virtio_device *vdev)
 {
@@ -87,6 +90,12 @@ static int vb_validate(struct virtio_device *vdev)
 	if (!free_pages_have_content())
 		__virtio_clear_bit(vdev, VIRTIO_BALLOON_F_PAGE_POISON);
 	__virtio_clear_bit(vdev, VIRTIO_RING_F_INDIRECT_DESC);
+	if (!virtio_has_feature(vdev, VIRTIO_F_ACCESS_PLATFORM))
+		return 0;
+	/* One that insists on it is refused by the virtio core. */
+	aerator_say(aeration_vb_ops.name, NULL, AERATOR_ABSENT,
+		    "device insists on platform addresses (VIRTIO_F_ACCESS_PLATFORM)");
+	__virtio_clear_bit(vdev, VIRTIO_F_ACCESS_PLATFORM);
 	return 0;
 }
 
@@ -103,94 +112,51 @@ static void tell_poison(struct virtio_device *vdev)
 			 &value);
 }
 
-static int find_queues(struct vb *vb)
-{
-	struct virtio_device *vdev = vb->vdev;
-	struct compat_vq want[] = {
-		{ "inflate", aeration_vb_ack },
-		{ "deflate", aeration_vb_ack },
-		{ "stats", aeration_vb_stats_request },
-		{ "free_page", aeration_vb_ack },
-		{ "reporting", aeration_vb_ack },
-	};
-	struct virtqueue *vqs[ARRAY_SIZE(want)] = { NULL };
-	int err;
-
-	if (!virtio_has_feature(vdev, VIRTIO_BALLOON_F_STATS_VQ))
-		want[2].name = NULL;
-	if (!virtio_has_feature(vdev, VIRTIO_BALLOON_F_FREE_PAGE_HINT))
-		want[3].name = NULL;
-	err = compat_find_vqs(vdev, ARRAY_SIZE(want), vqs, want);
-	if (err)
-		return err;
-	vb->stats_vq = vqs[2];
-	vb->report_vq = vqs[4];
-	return 0;
-}
-
 /* A device that completes a batch needs a descriptor for each of its entries. */
 static unsigned int vb_capacity(const struct vb *vb)
 {
-	if (vb->wire == VB_WIRE_HINTS)
+	if (!vb->vq[VB_REPORT] || vb->wire == VB_WIRE_HINTS)
 		return AERATOR_CAPACITY;
 	return min_t(unsigned int, AERATOR_CAPACITY,
-		     virtqueue_get_vring_size(vb->report_vq));
+		     virtqueue_get_vring_size(vb->vq[VB_REPORT]));
 }
 
 static void go_live(struct vb *vb)
 {
 	tell_poison(vb->vdev);
+	aeration_vb_stats_fill(vb);
 	virtio_device_ready(vb->vdev);
 	mutex_lock(&vb->lock);
 	vb->live_at = jiffies;
 	WRITE_ONCE(vb->acked_at, vb->live_at);
 	WRITE_ONCE(vb->state, VB_LIVE);
 	aeration_vb_stats_start(vb);
+	aeration_vb_size_asked(vb, true);
 	mutex_unlock(&vb->lock);
-}
-
-/* Ends the interrupts as well. A device may have lost its queues already. */
-static void vb_free_queues(struct vb *vb)
-{
-	if (!vb->report_vq)
-		return;
-	vb->vdev->config->del_vqs(vb->vdev);
-	vb->stats_vq = NULL;
-	vb->report_vq = NULL;
-}
-
-/* Work is queued by interrupts: it can be cancelled for good only after them. */
-static void vb_end_work(struct vb *vb)
-{
-	vb_free_queues(vb);
-	cancel_work_sync(&vb->stats_work);
-	cancel_work_sync(&vb->config_work);
+	aeration_vb_size_told(vb);
 }
 
 /*
- * The host may ask for memory by balloon, virtio 1.2, 5.5.6.1. The same
- * interrupt says that the device has lost its way, 2.1.2.
+ * The host wants something else, virtio 1.2, 5.5.6. The same interrupt says that the
+ * device has lost its way, 2.1.2.
  */
 static void vb_config_fn(struct work_struct *work)
 {
 	struct vb *vb = container_of(work, struct vb, config_work);
-	struct virtio_device *vdev = vb->vdev;
 	u8 status = 0;
-	u32 pages = 0;
 
 	mutex_lock(&vb->lock);
-	if (vb->state == VB_LIVE) {
-		status = vdev->config->get_status(vdev);
-		virtio_cread_le(vdev, struct virtio_balloon_config, num_pages,
-				&pages);
+	if (vb->state == VB_LIVE)
+		status = vb->vdev->config->get_status(vb->vdev);
+	if (status && !(status & VIRTIO_CONFIG_S_NEEDS_RESET)) {
+		aeration_vb_size_asked(vb, false);
+		aeration_vb_run_asked(vb);
 	}
 	mutex_unlock(&vb->lock);
 	if (status & VIRTIO_CONFIG_S_NEEDS_RESET)
 		aeration_vb_needs_reset(vb);
-	else if (pages)
-		dev_warn_once(&vdev->dev,
-			      "the host asks for %u pages by balloon: this driver reports free memory and does not inflate; use virtio_balloon for that\n",
-			      pages);
+	else
+		aeration_vb_size_told(vb);
 }
 
 static struct vb *vb_alloc(struct virtio_device *vdev)
@@ -207,25 +173,56 @@ static struct vb *vb_alloc(struct virtio_device *vdev)
 	INIT_WORK(&vb->stats_work, aeration_vb_stats_fn);
 	INIT_WORK(&vb->config_work, vb_config_fn);
 	INIT_DELAYED_WORK(&vb->back, aeration_vb_back_fn);
+	aeration_vb_run_init(vb);
+	if (aeration_vb_size_init(vb)) {
+		kfree(vb);
+		return NULL;
+	}
 	vdev->priv = vb;
 	return vb;
 }
 
+/* Work is queued by interrupts: it can be cancelled for good only after them. */
+static void vb_release(struct vb *vb)
+{
+	aeration_vb_run_end(vb);
+	aeration_vb_size_exit(vb);
+	aeration_vb_free_queues(vb);
+	cancel_work_sync(&vb->stats_work);
+	cancel_work_sync(&vb->config_work);
+	vb->vdev->priv = NULL;
+	kfree(vb);
+}
+
 /**
- * aeration_vb_offer - offer a live device to the core
+ * aeration_vb_offer - offer a live device to the core, if it takes free pages
  * @vb: the device
  *
  * Context: process context under the device's own lock; may sleep.
- * Return: 0 or an error of aerator_startup().
+ * Return: 0, or -EPERM if the device must be left alone.
  */
 int aeration_vb_offer(struct vb *vb)
 {
 	enum vb_state state;
-	int err = aerator_startup(&vb->dev);
+	int err;
 
+	if (vb->cannot_report && !vb->dev.asked_only) {
+		aerator_say(aeration_vb_ops.name, NULL, AERATOR_ABSENT,
+			    vb->cannot_report);
+		return 0;
+	}
+	err = aerator_startup(&vb->dev);
+	/* Where the core cannot use it, balloon and statistics are ours all the same. */
 	if (err)
-		return err;
+		return err == -EPERM ? err : 0;
 	vb->offered = true;
+	if (vb->cannot_report)
+		aerator_say(aeration_vb_ops.name, &vb->dev, AERATOR_WAITS,
+			    vb->cannot_report);
+	mutex_lock(&vb->lock);
+	if (vb->state == VB_LIVE)
+		aeration_vb_run_asked(vb);
+	mutex_unlock(&vb->lock);
 	/* If it failed just now, the core could not be told yet. */
 	state = READ_ONCE(vb->state);
 	if (state == VB_FAILED || state == VB_RESTING)
@@ -234,43 +231,48 @@ int aeration_vb_offer(struct vb *vb)
 	return 0;
 }
 
+/* What a device can do, in the log. */
+static void introduce(const struct vb *vb)
+{
+	struct device *dev = &vb->vdev->dev;
+
+	if (vb->cannot_report)
+		dev_warn(dev, "free pages are not reported: %s\n",
+			 vb->cannot_report);
+	dev_info(dev, "wire %s, %u blocks in a batch; statistics %s, hint runs %s, deflate on OOM %s\n",
+		 wire_names[vb->wire], vb->dev.capacity,
+		 str_on_off(vb->vq[VB_STATS]), str_on_off(vb->hints),
+		 str_on_off(vb->size.oom.notifier_call));
+}
+
 static int vb_probe(struct virtio_device *vdev)
 {
-	const char *why = unusable(vdev);
-	struct vb *vb;
+	struct vb *vb = vb_alloc(vdev);
 	int err;
 
-	if (why) {
-		dev_warn(&vdev->dev, "%s\n", why);
-		aerator_say(aeration_vb_ops.name, NULL, AERATOR_ABSENT, why);
-		return -ENODEV;
-	}
-	vb = vb_alloc(vdev);
 	if (!vb)
 		return -ENOMEM;
-	err = find_queues(vb);
+	vb->cannot_report = cannot_report(vdev);
+	err = aeration_vb_find_queues(vb);
 	if (err) {
 		dev_err(&vdev->dev, "cannot set up the queues: error %d\n", err);
 		aerator_say(aeration_vb_ops.name, NULL, AERATOR_ABSENT,
 			    "its queues cannot be set up");
-		goto out_free;
+		goto out_release;
 	}
 	vb->dev.capacity = vb_capacity(vb);
+	vb->hints = vb->vq[VB_HINT] && !free_pages_have_content();
+	vb->dev.asked_only = vb->cannot_report && vb->hints;
 	go_live(vb);
+	introduce(vb);
 	err = aeration_vb_offer(vb);
-	if (err)
-		goto out_retire;
-	dev_info(&vdev->dev, "wire %s, %u blocks in a batch\n",
-		 wire_names[vb->wire], vb->dev.capacity);
-	return 0;
+	if (!err)
+		return 0;
 
-out_retire:
 	aeration_vb_retire(vb, VB_GONE);
 	cancel_delayed_work_sync(&vb->back);
-	vb_end_work(vb);
-out_free:
-	vdev->priv = NULL;
-	kfree(vb);
+out_release:
+	vb_release(vb);
 	return err;
 }
 
@@ -286,9 +288,13 @@ static void vb_remove(struct virtio_device *vdev)
 		aerator_shutdown(&vb->dev);
 	else
 		aerator_say(aeration_vb_ops.name, NULL, AERATOR_WELL, NULL);
-	vb_end_work(vb);
-	vdev->priv = NULL;
-	kfree(vb);
+	vb_release(vb);
+}
+
+/* The machine goes down: the next kernel has to find the device reset. */
+static void __maybe_unused vb_shutdown(struct virtio_device *vdev)
+{
+	aeration_vb_retire(vdev->priv, VB_GONE);
 }
 
 /* Called in interrupt context, where the configuration must not be read. */
@@ -309,9 +315,9 @@ static int vb_freeze(struct virtio_device *vdev)
 	struct vb *vb = vdev->priv;
 
 	aeration_vb_retire(vb, VB_SUSPENDED);
-	mutex_lock(&vb->lock);
-	vb_free_queues(vb);
-	mutex_unlock(&vb->lock);
+	aeration_vb_run_rest(vb);
+	aeration_vb_size_rest(vb);
+	aeration_vb_free_queues(vb);
 	return 0;
 }
 
@@ -322,9 +328,12 @@ static int vb_restore(struct virtio_device *vdev)
 
 	if (READ_ONCE(vb->state) != VB_SUSPENDED)
 		return 0;
-	err = find_queues(vb);
+	err = aeration_vb_find_queues(vb);
 	if (!err) {
 		go_live(vb);
+		/* One that is brought back is asked when it has been offered. */
+		if (!vb->keeps)
+			queue_work(system_freezable_wq, &vb->config_work);
 		return 0;
 	}
 	scnprintf(vb->why, sizeof(vb->why), "no queues: error %d", err);
@@ -339,9 +348,15 @@ static const struct virtio_device_id id_table[] = {
 	{ 0 },
 };
 
-/* Those that add a queue are accepted so that queue numbers agree, see stats.c. */
+/*
+ * Linux numbers only the queues whose feature was negotiated, and devices differ in
+ * whether they count the offered or the negotiated ones: all that add a queue are
+ * accepted. VIRTIO_BALLOON_F_MUST_TELL_HOST is not: who is out of memory does not wait for
+ * the host.
+ */
 static const unsigned int features[] = {
 	VIRTIO_BALLOON_F_STATS_VQ,
+	VIRTIO_BALLOON_F_DEFLATE_ON_OOM,
 	VIRTIO_BALLOON_F_FREE_PAGE_HINT,
 	VIRTIO_BALLOON_F_PAGE_POISON,
 	VIRTIO_BALLOON_F_REPORTING,
@@ -357,27 +372,47 @@ static struct virtio_driver vb_driver = {
 	.probe = vb_probe,
 	.remove = vb_remove,
 	.config_changed = vb_changed,
+	COMPAT_SHUTDOWN(vb_shutdown)
 #ifdef CONFIG_PM_SLEEP
 	.freeze = vb_freeze,
 	.restore = vb_restore,
 #endif
 };
 
+/* Count balloon devices, and say who has those that we have not. */
+static int look_at(struct device *dev, void *count)
+{
+	if (dev_to_virtio(dev)->id.device != VIRTIO_ID_BALLOON)
+		return 0;
+	++*(unsigned int *)count;
+	device_lock(dev);
+	if (dev->driver && dev->driver != &vb_driver.driver) {
+		dev_warn(dev,
+			 "balloon device belongs to %s: nothing is reported; to change that, unbind it and bind it to aeration_virtio\n",
+			 dev->driver->name);
+		aerator_say(aeration_vb_ops.name, NULL, AERATOR_ABSENT,
+			    "its device belongs to another driver (virtio_balloon?)");
+	}
+	device_unlock(dev);
+	return 0;
+}
+
 static int __init vb_init(void)
 {
+	unsigned int count = 0;
 	int err = register_virtio_driver(&vb_driver);
 
 	if (err)
 		return err;
-	err = aeration_vb_claim_start(&vb_driver);
-	if (err)
-		unregister_virtio_driver(&vb_driver);
-	return err;
+	bus_for_each_dev(vb_driver.driver.bus, NULL, &count, look_at);
+	if (!count)
+		aerator_say(aeration_vb_ops.name, NULL, AERATOR_ABSENT,
+			    "there is no virtio balloon device (device id 5)");
+	return 0;
 }
 
 static void __exit vb_exit(void)
 {
-	aeration_vb_claim_stop(&vb_driver);
 	unregister_virtio_driver(&vb_driver);
 	aerator_say(aeration_vb_ops.name, NULL, AERATOR_WELL, NULL);
 }

@@ -47,11 +47,17 @@ void aeration_vb_rest(struct vb *vb)
 	queue_delayed_work(system_freezable_wq, &vb->back, vb->rest_s * HZ);
 }
 
-/* As after a suspend, from wherever the last attempt has left it. */
+/*
+ * As after a suspend, from wherever the last attempt has left it; but what is in the
+ * balloon stays there, and with the host.
+ */
 static int set_up(struct vb *vb)
 {
 	int err;
 
+	if (!aeration_vb_is_there(vb))
+		return -ENODEV;
+	vb->keeps = true;
 	mutex_lock(&vb->lock);
 	virtio_reset_device(vb->vdev);
 	WRITE_ONCE(vb->state, VB_STARTING);
@@ -59,7 +65,10 @@ static int set_up(struct vb *vb)
 	WRITE_ONCE(vb->acked_at, vb->live_at);
 	mutex_unlock(&vb->lock);
 	err = virtio_device_freeze(vb->vdev);
-	return err ? err : virtio_device_restore(vb->vdev);
+	if (!err)
+		err = virtio_device_restore(vb->vdev);
+	vb->keeps = false;
+	return err;
 }
 
 /* Under the device's lock, which keeps probe, remove and others of this away. */
@@ -67,8 +76,10 @@ static void bring_back(struct vb *vb)
 {
 	int err;
 
-	/* It may be about to fail the device that it saw live. None is queued now. */
+	/* It may be about to fail the device that it saw live. */
 	cancel_work_sync(&vb->config_work);
+	/* Or to hand over what it has to a device that has got some by then. */
+	cancel_work_sync(&vb->stats_work);
 	if (vb->offered)
 		aerator_shutdown(&vb->dev);
 	vb->offered = false;

@@ -102,7 +102,7 @@ static void ask(const char *word, const char *request)
 	int err;
 
 	do {
-		err = aerator_request(request, &bytes);
+		err = aerator_request(request, NULL, &bytes);
 	} while (err == -EAGAIN && --tries && !msleep_interruptible(TRY_MS));
 	answer(word, err ? "failed" : "done", bytes, err);
 }

@@ -119,6 +119,7 @@ void aeration_pacer_set_reserve(struct pacer *p, unsigned long reserve);
 void aeration_pacer_sample(struct pacer *p, u64 now_ms, unsigned long free);
 void aeration_pacer_told(struct pacer *p, u64 now_ms, unsigned long pages);
 void aeration_pacer_taken(struct pacer *p, u64 now_ms, unsigned long pages);
+void aeration_pacer_shift(struct pacer *p, unsigned long pages);
 void aeration_pacer_set_out(struct pacer *p, unsigned long out);
 void aeration_pacer_set_scraps(struct pacer *p, unsigned long scraps);
 unsigned long aeration_pacer_surplus(const struct pacer *p);

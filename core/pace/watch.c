@@ -301,6 +301,20 @@ void aeration_watch_start(const struct watch_ops *ops, unsigned long reserve,
 }
 
 /**
+ * aeration_watch_shift - so much of what was free has gone, and nobody needs it
+ * @pages: pages, no more than a block or so
+ *
+ * Context: any but hard interrupts, watch.lock not held.
+ */
+void aeration_watch_shift(unsigned long pages)
+{
+	spin_lock_bh(&watch.lock);
+	if (watch.running)
+		aeration_pacer_shift(&watch.pacer, pages);
+	spin_unlock_bh(&watch.lock);
+}
+
+/**
  * aeration_watch_restart - begin a new window, and sample now
  * @reserve: free pages that are never surplus
  * @order: order of the smallest block of the source

@@ -73,6 +73,7 @@ void aeration_watch_wake(void);
 void aeration_watch_kick(void);
 void aeration_watch_kick_from_irq(void);
 void aeration_watch_set_out(unsigned long pages);
+void aeration_watch_shift(unsigned long pages);
 u64 aeration_watch_now_ms(void);
 u32 aeration_watch_window_ms(void);
 u64 aeration_watch_regretted(void);

@@ -12,6 +12,7 @@
  * the look, if memory is unplugged just then and the walk is preempted for as
  * long as that takes; a section is looked up once for all blocks in it.
  */
+#include <linux/log2.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
@@ -292,4 +293,33 @@ unsigned long aeration_census_reportable(unsigned int order,
 		}
 	reported -= min(reported, census.last_low);
 	return pages > reported ? pages - reported : 0;
+}
+
+/*
+ * The mm leaves a zone alone that has no more free than its low mark and a batch: about
+ * one part in so many of the largest zone, no more. A guest of 1 GiB has the mm's own
+ * order.
+ */
+#define BATCH_SHARE	14
+
+/**
+ * aeration_census_fitting - the largest order that leaves little of a small guest out
+ *
+ * Context: process context.
+ * Return: the order.
+ */
+unsigned int aeration_census_fitting(void)
+{
+	unsigned long largest = 0;
+	int nid, z;
+
+	for_each_online_node(nid)
+		for (z = 0; z < MAX_NR_ZONES; z++) {
+			struct zone *zone = &NODE_DATA(nid)->node_zones[z];
+
+			/* With what a balloon has of it. */
+			largest = max(largest, zone->present_pages);
+		}
+	largest /= PAGE_REPORTING_CAPACITY * BATCH_SHARE;
+	return largest ? ilog2(largest) : 0;
 }

@@ -62,6 +62,7 @@
  * @asked_at: when it did last, ms
  * @look_at: the next look is not before this time, ms
  * @suspended: nothing is granted, but what a flush grants
+ * @asked_only: so it is always; constant while reporting is started
  */
 static struct grant {
 	spinlock_t lock;	/* see above */
@@ -74,6 +75,7 @@ static struct grant {
 	u64 asked_at;
 	u64 look_at;
 	bool suspended;
+	bool asked_only;
 } state = {
 	.lock = __SPIN_LOCK_UNLOCKED(state.lock),
 };
@@ -104,7 +106,7 @@ static void on_told(unsigned long pages)
 
 	aeration_census_told(pages);
 	spin_lock(&state.lock);
-	suspended = state.suspended;
+	suspended = state.suspended || state.asked_only;
 	state.unused = 0;
 	state.unused_until = 0;
 	aeration_backoff_well(&state.pause);
@@ -162,10 +164,11 @@ const struct pass_listener aeration_grant_listener = {
 
 /**
  * aeration_grant_start - begin with nothing granted, asked for or counted
+ * @asked_only: nothing is granted but what a flush grants
  *
  * Context: process context, before the watch starts.
  */
-void aeration_grant_start(void)
+void aeration_grant_start(bool asked_only)
 {
 	spin_lock(&state.lock);
 	aeration_backoff_init(&state.pause, REFUSED_MIN_MS, REFUSED_MAX_MS);
@@ -176,6 +179,7 @@ void aeration_grant_start(void)
 	state.asked_at = 0;
 	state.look_at = 0;
 	state.suspended = false;
+	state.asked_only = asked_only;
 	spin_unlock(&state.lock);
 	aeration_known_nothing();
 }
@@ -391,7 +395,7 @@ static int report_tick(const struct watch_sample *sample)
 
 	spin_lock(&state.lock);
 	asks = state.asks;
-	suspended = state.suspended;
+	suspended = state.suspended || state.asked_only;
 	paused = max_t(int, ms_until(state.pass_at),
 		       aeration_backoff_left(&state.pause,
 					     aeration_watch_now_ms()));

@@ -242,16 +242,17 @@ static void pass_asked_fn(struct work_struct *work)
 }
 
 /*
- * Smallest order to report: what was asked for, or else the kernel's own, but no
- * blocks of more than 2 MiB, which there are where pages are large; 0 is the
- * kernel's own.
+ * Smallest order to report: what was asked for, or else the kernel's own, but no blocks
+ * of more than 2 MiB, which there are where pages are large, nor such that a small guest
+ * would keep much of its memory; 0 is the kernel's own.
  */
 static unsigned int wanted_order(void)
 {
 	unsigned int order = aeration_param_order();
-	unsigned int most = ilog2(SZ_2M) - PAGE_SHIFT;
+	unsigned int most = min_t(unsigned int, ilog2(SZ_2M) - PAGE_SHIFT,
+				  aeration_census_fitting());
 
-	return order || pageblock_order <= most ? order : most;
+	return order || pageblock_order <= most ? order : max(most, 1U);
 }
 
 /**

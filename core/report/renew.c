@@ -6,6 +6,7 @@
  */
 #define pr_fmt(fmt) "aeration: " fmt
 
+#include <linux/export.h>
 #include <linux/notifier.h>
 #include <linux/printk.h>
 #include <linux/random.h>
@@ -46,6 +47,20 @@ static int on_fork(struct notifier_block *nb, unsigned long unused, void *none)
 
 static struct notifier_block sleep_nb = { .notifier_call = on_sleep };
 static struct notifier_block fork_nb = { .notifier_call = on_fork };
+
+/**
+ * aerator_renew - have what was reported before reported again
+ * @why: what has happened, for the log; a constant text
+ *
+ * For a backend whose host may have backed it since.
+ *
+ * Context: any.
+ */
+void aerator_renew(const char *why)
+{
+	renew_for(why);
+}
+EXPORT_SYMBOL_GPL(aerator_renew);
 
 /**
  * aeration_renew_init - listen

@@ -65,7 +65,7 @@ struct pass_listener {
 /* grant.c */
 extern const struct watch_ops aeration_report_watch_ops;
 extern const struct pass_listener aeration_grant_listener;
-void aeration_grant_start(void);
+void aeration_grant_start(bool asked_only);
 void aeration_grant_retune(void);
 void aeration_grant_suspend(bool suspend);
 unsigned long aeration_grant_all(void);
@@ -102,6 +102,7 @@ unsigned long aeration_census_reported(void);
 unsigned int aeration_census_largest(void);
 unsigned long aeration_census_reportable(unsigned int order,
 					 unsigned long reported);
+unsigned int aeration_census_fitting(void);
 
 /* refresh.c */
 void aeration_refresh(unsigned int order);

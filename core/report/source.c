@@ -22,7 +22,7 @@ static int report_start(struct aerator_dev_info *dev,
 {
 	int err;
 
-	aeration_grant_start();
+	aeration_grant_start(dev->asked_only);
 	err = aeration_pass_start(dev, &aeration_grant_listener);
 	if (err)
 		return err;

@@ -5,6 +5,8 @@
 #ifndef _AERATION_COMPAT_H
 #define _AERATION_COMPAT_H
 
+#include <linux/list.h>
+#include <linux/mm.h>
 #include <linux/mmzone.h>
 #include <linux/page_reporting.h>
 #include <linux/sched.h>
@@ -13,6 +15,14 @@
 #include <linux/timer.h>
 #include <linux/version.h>
 #include <linux/virtio_config.h>
+#include <linux/vmstat.h>
+
+/* 7.0 gave the balloon core another name. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+#include <linux/balloon.h>
+#else
+#include <linux/balloon_compaction.h>
+#endif
 
 /* 6.8 renamed the largest order and made it inclusive under its new name. */
 #ifndef MAX_PAGE_ORDER
@@ -179,6 +189,13 @@ static inline int compat_find_vqs(struct virtio_device *vdev, unsigned int nr,
 #endif
 }
 
+/* Since 7.0 the virtio bus calls a driver when the machine goes down. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+#define COMPAT_SHUTDOWN(fn)	.shutdown = fn,
+#else
+#define COMPAT_SHUTDOWN(fn)
+#endif
+
 /* What mm_vmscan_direct_reclaim_begin passes on: other things since 7.0. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
 #define COMPAT_DIRECT_RECLAIM_BEGIN_ARGS \
@@ -276,6 +293,156 @@ static inline void compat_shrinker_stop(struct compat_shrinker *s)
 #else
 	shrinker_free(s->got);
 #endif
+}
+
+/*
+ * How much reclaim has scanned or taken, pages: since 7.0 that is counted for each node
+ * and cgroup, before it was an event.
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+#define compat_reclaim_count(events, item)	global_node_page_state(item)
+#else
+#define compat_reclaim_count(events, item)	((events)[item])
+#endif
+
+struct compat_balloon;
+
+/*
+ * Tells the hypervisor that a page takes the place of another in the balloon. Process
+ * context, by whoever compacts memory. Returns 0, or -EAGAIN with nothing changed.
+ */
+typedef int compat_balloon_moved(struct compat_balloon *balloon, struct page *to,
+				 struct page *from);
+
+/**
+ * struct compat_balloon - single pages in a balloon, which compaction can move
+ * @info: the mm's
+ * @moved: see above
+ * @managed: the pages are none of those that the zones manage while they are here
+ */
+struct compat_balloon {
+	struct balloon_dev_info info;
+	compat_balloon_moved *moved;
+	bool managed;
+};
+
+/* Up to 6.12 it is for the driver to see to all that follows from a move. */
+static inline int compat_balloon_migrate(struct balloon_dev_info *info,
+					 struct page *to, struct page *from,
+					 enum migrate_mode mode)
+{
+	struct compat_balloon *b = container_of(info, struct compat_balloon,
+						info);
+#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
+	unsigned long flags;
+#endif
+	int err;
+
+	/* Who must not wait does not get to wait for the hypervisor. */
+	if (mode == MIGRATE_ASYNC)
+		return -EAGAIN;
+	err = b->moved(b, to, from);
+#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
+	if (err)
+		return err;
+	get_page(to);
+	if (b->managed && page_zone(from) != page_zone(to)) {
+		adjust_managed_page_count(from, 1);
+		adjust_managed_page_count(to, -1);
+	}
+	spin_lock_irqsave(&info->pages_lock, flags);
+	balloon_page_insert(info, to);
+	info->isolated_pages--;
+#ifdef CONFIG_BALLOON_COMPACTION
+	__count_vm_event(BALLOON_MIGRATE);
+#endif
+	spin_unlock_irqrestore(&info->pages_lock, flags);
+	balloon_page_finalize(from);
+	put_page(from);
+#endif
+	return err;
+}
+
+/**
+ * compat_balloon_init - begin with none
+ * @b: the pages
+ * @moved: as in struct compat_balloon
+ * @managed: likewise
+ *
+ * Context: any.
+ */
+static inline void compat_balloon_init(struct compat_balloon *b,
+				       compat_balloon_moved *moved, bool managed)
+{
+	balloon_devinfo_init(&b->info);
+	b->info.migratepage = compat_balloon_migrate;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+	b->info.adjust_managed_page_count = managed;
+#endif
+	b->moved = moved;
+	b->managed = managed;
+}
+
+/* Up to 6.12 the driver counts what the zones manage. */
+static inline void compat_balloon_manage(const struct compat_balloon *b,
+					 struct list_head *pages, long each)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
+	struct page *page;
+
+	if (b->managed)
+		list_for_each_entry(page, pages, lru)
+			adjust_managed_page_count(page, each);
+#endif
+}
+
+/*
+ * Count pages that go into a balloon, or out of it if less than 0, and not by the mm's
+ * own functions.
+ */
+static inline void compat_balloon_count(struct page *page, long pages)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+	mod_node_page_state(page_pgdat(page), NR_BALLOON_PAGES, pages);
+#endif
+	if (pages > 0)
+		count_vm_events(BALLOON_INFLATE, pages);
+	else
+		count_vm_events(BALLOON_DEFLATE, -pages);
+}
+
+/**
+ * compat_balloon_enqueue - put pages in
+ * @b: where to
+ * @pages: the pages, from balloon_page_alloc() or split_page(); empty afterwards
+ *
+ * Context: process context.
+ * Return: how many those were.
+ */
+static inline unsigned long compat_balloon_enqueue(struct compat_balloon *b,
+						   struct list_head *pages)
+{
+	compat_balloon_manage(b, pages, -1);
+	return balloon_page_list_enqueue(&b->info, pages);
+}
+
+/**
+ * compat_balloon_dequeue - take pages out
+ * @b: where from
+ * @pages: an empty list; gets them
+ * @most: how many at most; those that are being moved are left
+ *
+ * Context: process context; does not sleep.
+ * Return: how many those are.
+ */
+static inline unsigned long compat_balloon_dequeue(struct compat_balloon *b,
+						   struct list_head *pages,
+						   unsigned long most)
+{
+	unsigned long nr = balloon_page_list_dequeue(&b->info, pages, most);
+
+	compat_balloon_manage(b, pages, 1);
+	return nr;
 }
 
 #endif /* _AERATION_COMPAT_H */

@@ -159,6 +159,8 @@ struct aerator_ops {
  * @scrub: durable only: blocks must be filled with zeros before @ops->react;
  *	the core sees to it; set by the backend before startup, and by
  *	aerator_set_scrub() at any time
+ * @asked_only: transient only: blocks go when somebody asks for all of them, and not by
+ *	themselves; set by the backend before startup
  * @batch: the one batch of this device that @ops->react gets; belongs to the
  *	core, and to the backend while it is in @ops->react; there from startup
  *	to shutdown
@@ -167,7 +169,22 @@ struct aerator_dev_info {
 	const struct aerator_ops *ops;
 	unsigned int capacity;
 	bool scrub;
+	bool asked_only;
 	struct aerator_batch *batch;
+};
+
+/**
+ * struct aerator_asker - a device whose host asks for something
+ * @dev: the device
+ * @wanted: Does it still want that? Called now and then, in process context; must not
+ *	sleep.
+ * @begins: It is this one's turn, and the next batches are of it. Process context; must
+ *	not sleep.
+ */
+struct aerator_asker {
+	struct aerator_dev_info *dev;
+	bool (*wanted)(struct aerator_dev_info *dev);
+	void (*begins)(struct aerator_dev_info *dev);
 };
 
 /* For a backend's timeout_ms: an unsigned int, 100 ms to a day. */
@@ -188,6 +205,9 @@ void aerator_resume(struct aerator_dev_info *dev);
 int aerator_set_scrub(struct aerator_dev_info *dev, bool scrub);
 void aerator_limit_held(struct aerator_dev_info *dev, u64 bytes);
 u64 aerator_forfeit(struct aerator_dev_info *dev, u64 bytes);
-int aerator_request(const char *what, u64 *bytes);
+void aerator_note_balloon(unsigned long pages);
+void aerator_renew(const char *why);
+int aerator_request(const char *what, const struct aerator_asker *asker,
+		    u64 *bytes);
 
 #endif /* _LINUX_MEMORY_AERATION_H */

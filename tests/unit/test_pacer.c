@@ -688,6 +688,41 @@ static void no_value_is_too_large(void)
 	}
 }
 
+/* A balloon takes memory, some of it told, bit by bit; a sample sees the first of it early. */
+static void what_a_balloon_takes_is_no_need(void)
+{
+	unsigned long free = 100 * STEP, gone;
+	struct pacer p;
+	u64 now;
+
+	aeration_pacer_init(&p, 0, W, 30000, STEP, STEP);
+	now = rest(&p, 0, 2 * W, free);
+	aeration_pacer_told(&p, now, 99 * STEP);
+	aeration_pacer_sample(&p, now, free - STEP);
+	for (gone = STEP; gone <= 60 * STEP; gone += STEP) {
+		aeration_pacer_shift(&p, STEP);
+		now += 1;
+		aeration_pacer_sample(&p, now, free - gone);
+	}
+	free -= 60 * STEP;
+	EXPECT_EQ(p.regretted, 0);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), W);
+	EXPECT_EQ(p.real.out, free);
+	EXPECT(aeration_pacer_surplus(&p) + 2 * STEP >= free);
+	EXPECT(aeration_pacer_surplus(&p) <= free);
+	/* More than there is. */
+	aeration_pacer_shift(&p, ~0UL);
+	EXPECT_EQ(aeration_pacer_surplus(&p), 0);
+	EXPECT_EQ(p.real.out, 0);
+	/* The same fall without it is need. */
+	aeration_pacer_init(&p, 0, W, 30000, STEP, STEP);
+	now = rest(&p, 0, 2 * W, 100 * STEP);
+	aeration_pacer_told(&p, now, 99 * STEP);
+	aeration_pacer_sample(&p, now, 40 * STEP);
+	EXPECT_EQ(p.regretted, 59 * STEP);
+	EXPECT_EQ(aeration_pacer_window_ms(&p), 2 * W);
+}
+
 int main(void)
 {
 	RUN(nothing_before_a_whole_window);
@@ -722,5 +757,6 @@ int main(void)
 	RUN(a_guest_that_rested_regrets_nothing);
 	RUN(sums_do_not_wrap);
 	RUN(no_value_is_too_large);
+	RUN(what_a_balloon_takes_is_no_need);
 	return ktap_end();
 }
