@@ -162,10 +162,83 @@ def test_lying_device(image, kernel):
         device.wait_for(lambda stats: stats.storms > now["storms"] + 50 and
                         stats.buffers > now["buffers"] + 5, guest.SOON,
                         "batches answered while the configuration changes")
-        assert vm.kernel_log().count("asks for 1 pages by balloon") == 1
+        assert device.config()[1] in (0, 1)
         works(vm, device)
         assert guest.value(vm, "state") == "running"
 
+        end_checked(vm, load)
+        guest.unload(vm)
+        assert not device.snapshot()["violations"]
+        guest.expect_free(vm, before)
+
+
+BALLOON_MIB = 64
+UNITS = BALLOON_MIB * 256	# of 4 KiB
+
+
+def total_is(vm, kib):
+    """Wait until the guest takes so much for its memory, KiB."""
+    vm.wait_until(lambda: int(vm.run("awk '/^MemTotal/ { print $2 }' "
+                                     "/proc/meminfo").out) == kib,
+                  f"MemTotal to be {kib} KiB", guest.SOON)
+
+
+def test_lies_about_the_balloon(image, kernel):
+    """What is wrong of the balloon's queue ends it, and all of it is the guest's."""
+    with guest.vhost_guest(kernel, "lies-balloon", allow=[RING_COMPLAINT]) as \
+            (vm, device):
+        before = guest.measure_free(vm)
+        whole = int(vm.run("awk '/^MemTotal/ { print $2 }' /proc/meminfo").out)
+        running(vm)
+        load = check_memory(vm)
+        device.affected = "inflate"
+        device.delay_s = 600
+        vm.run("echo 600000 > /sys/module/aeration_virtio/parameters/timeout_ms")
+        for mode, why in FATAL.items():
+            device.set_target(UNITS)
+            total_is(vm, whole - (BALLOON_MIB << 10))
+            guest.mark(vm)
+            # QEMU does not bear a device that announces a change as it is reset, or
+            # after.
+            device.mode = "hold"
+            device.set_target(2 * UNITS)
+            vm.run("sleep 2")
+            device.mode = mode
+            expect_failed(vm, why)
+            total_is(vm, whole)
+            device.mode = "normal"
+            rebind(vm)
+            total_is(vm, whole - (2 * BALLOON_MIB << 10))
+        end_checked(vm, load)
+        guest.unload(vm)
+        assert not device.snapshot()["violations"]
+        guest.expect_free(vm, before)
+
+
+def test_balloon_that_stalls(image, kernel):
+    """A device that does not answer is brought back, with what is in the balloon."""
+    with guest.vhost_guest(kernel, "stalls-balloon", features=OWN) as (vm, device):
+        before = guest.measure_free(vm)
+        whole = int(vm.run("awk '/^MemTotal/ { print $2 }' /proc/meminfo").out)
+        running(vm)
+        load = check_memory(vm)
+        device.set_target(UNITS)
+        total_is(vm, whole - (BALLOON_MIB << 10))
+        for role, target, while_away in (("inflate", 2 * UNITS, UNITS),
+                                         ("deflate", 0, None)):
+            guest.mark(vm)
+            device.affected = role
+            device.mode = "silent"
+            device.set_target(target)
+            expect_rest(vm, NO_ANSWER, 1)
+            if while_away is not None:
+                total_is(vm, whole - while_away * 4)
+            device.mode = "normal"
+            expect_back(vm)
+            total_is(vm, whole - target * 4)
+            device.wait_for(lambda stats: stats.config[1] == target, guest.SOON,
+                            "the device to know")
+            vm.run("sleep 3")
         end_checked(vm, load)
         guest.unload(vm)
         assert not device.snapshot()["violations"]
@@ -183,7 +256,7 @@ def test_device_that_stalls(image, kernel):
         device.mode = "silent"
         for seconds in (1, 2, 4):
             expect_rest(vm, NO_ANSWER, seconds)
-        guest.said(vm, f"no answer to a batch for {TIMEOUT_MS // 10} ms")
+        guest.said(vm, f"no answer for {TIMEOUT_MS // 10} ms")
         works(vm, device)
         guest.wait_value(vm, "state", "running")
         assert guest.value(vm, "why/virtio") == "in use"

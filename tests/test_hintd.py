@@ -167,6 +167,8 @@ def test_huge_pages(request, image):
         with guest.hintd_at("hints", "--release-reserved") as hintd, \
                 guest.hintd_guest(
                 "6.12", "hintd-huge", hintd, mem_mib=HUGE_MIB,
+                # No smaller ones, which a guest of this size has by itself.
+                cmdline="aeration.order=9",
                 share_memory="hugetlb=on,hugetlbsize=2M") as vm:
             running(vm)
             job = guest.hold(vm, HUGE_HELD_MIB)

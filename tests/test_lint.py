@@ -21,6 +21,7 @@ IGNORE = {
     "host/": "PREFER_KERNEL_TYPES,ARRAY_SIZE,BIT_MACRO,CAMELCASE,"
              "PREFER_DEFINED_ATTRIBUTE_MACRO,REPEATED_WORD,LONG_LINE_STRING",
     "core/hold/pages.c": "CAMELCASE",
+    "backends/virtio/pages.c": "CAMELCASE",
     "core/report/refresh.c": "CAMELCASE",
     "compat.h": "LINUX_VERSION_CODE,CONSTANT_COMPARISON,AVOID_EXTERNS",
     "trace/events/aeration.h": "PARENTHESIS_ALIGNMENT,OPEN_ENDED_LINE",

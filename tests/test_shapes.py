@@ -3,6 +3,8 @@
 
 import re
 
+import pytest
+
 import guest
 from lab.qemu import Vm
 
@@ -127,4 +129,23 @@ def test_memory_goes(image, kernel):
                       "the rest to be held again", guest.SOON)
         assert vm.run("cat /sys/kernel/debug/aeration_loop/touched"
                       ).out.strip() == "0"
+        guest.unload(vm)
+
+
+SMALL_MIB = (256, 512)	# the image does not unpack in less
+KEPT = 0.25	# of what is free beyond the reserve
+
+
+@pytest.mark.parametrize("mib", SMALL_MIB)
+def test_small(image, kernel, mib):
+    """A small guest gives back most of what is free, too."""
+    with Vm(kernel, f"small-{mib}-{kernel}", mem_mib=mib, cpus=1) as vm:
+        vm.run("modprobe aeration_virtio")
+        reserve = int(guest.value(vm, "reserve_mb")) * guest.MIB
+        free = guest.free_kib(vm) * 1024
+        vm.run(f"echo 1 > {guest.SYSFS}/flush")
+        went = guest.stat(vm, "bytes")
+        print(f"order {guest.value(vm, 'order')}: {went / guest.MIB:.0f} of "
+              f"{(free - reserve) / guest.MIB:.0f} MiB")
+        assert went >= (1 - KEPT) * (free - reserve)
         guest.unload(vm)

@@ -4,6 +4,7 @@
 # load, beside the stock driver, nothing lost.
 . "$(dirname "$0")/ktap.sh"
 STOCK=/sys/bus/virtio/drivers/virtio_balloon
+OURS=/sys/bus/virtio/drivers/aeration_virtio
 
 ktap_start virtio
 foreign
@@ -80,13 +81,19 @@ check "page reporting with another owner: waiting" is $S/state waiting
 check "the log says who is likely and what to do" said "most likely virtio_balloon"
 rmmod virtio_balloon
 check "taken over when it lets go" soon is $S/state running
+for dev in /sys/bus/virtio/devices/*; do
+	read -r id <"$dev/device"
+	[ "$id" != 0x0005 ] || break
+done
+dev=$(basename "$dev")
+check "the device is left to who let go of it" [ ! -e "$OURS/$dev" ]
+check "and can be had by hand" put $OURS/bind "$dev"
 put $P/backend auto
-check "the device is taken as well" soon is $S/backend virtio
+check "then it is used" soon is $S/backend virtio
 check "and reported to" soon is $S/state running
-dev=$(basename "$(ls -d /sys/bus/virtio/drivers/aeration_virtio/virtio*)")
-check "a device let go by hand" put /sys/bus/virtio/drivers/aeration_virtio/unbind "$dev"
+check "a device let go by hand" put $OURS/unbind "$dev"
 sleep 1
-check "is left alone" [ ! -e "/sys/bus/virtio/drivers/aeration_virtio/$dev" ]
+check "is left alone" [ ! -e "$OURS/$dev" ]
 check "the stock driver can have it" modprobe virtio_balloon
 check "and has it" soon [ -e "$STOCK/$dev" ]
 rmmod virtio_balloon; unload
