@@ -44,7 +44,7 @@ class Flavour:
 
 
 FLAVOURS = {one.name: one for one in (
-    Flavour("plain-6.1", "6.1"),
+    Flavour("plain-6.1", "6.1", ("balloon",)),
     Flavour("debug-6.1", "6.1", ("debug",), DEBUG_LINE),
 )}
 
