@@ -6,7 +6,8 @@
  * A load at a time, and the target is looked at anew for each. Where the guest would have
  * to give up what it needs, the balloon stops, says what it has, and looks again later. The
  * host need not be told before a page is used again (VIRTIO_BALLOON_F_MUST_TELL_HOST is
- * not negotiated), so nobody who is out of memory waits for it.
+ * not negotiated), so nobody who is out of memory waits for it. A device that offers that
+ * may keep account of pages: it is told of each that goes back.
  *
  * When the device goes to sleep all is given to the guest, and taken anew afterwards: an
  * image of the guest has none of it, and the host that reads one knows nothing of the
@@ -120,11 +121,12 @@ static int tell_load(struct vb *vb, enum vb_queue queue,
 		    false);
 }
 
-static int tell_page(struct vb *vb, enum vb_queue queue, struct page *page)
+static int tell_page(struct vb *vb, enum vb_queue queue, struct page *page,
+		     bool hasty)
 {
 	unsigned long began = jiffies;
 	int err = tell(vb, queue, aeration_vb_page_units(page, 1, vb->vdev,
-							 vb->size.pfn), true);
+							 vb->size.pfn), hasty);
 
 	if (time_after(jiffies, began + msecs_to_jiffies(SLOW_MS)))
 		vb->size.slow_at = now();
@@ -142,18 +144,21 @@ static long to_go(struct vb *vb)
 	mutex_lock(&vb->lock);
 	if (vb->state == VB_LIVE)
 		want = vb->size.target / VB_UNITS;
-	else if (vb->state == VB_FAILED)
+	else if (vb->state == VB_FAILED && vb->lied)
 		want = 0;
 	mutex_unlock(&vb->lock);
 	return want - have;
 }
 
 /* May so many pages go, so that programs can still have some? */
-static bool can_spare(unsigned long pages)
+static bool can_spare(struct vb *vb, unsigned long pages)
 {
 	long left = si_mem_available() - (long)pages;
+	unsigned long all = totalram_pages();
 
-	return left > 0 && left >= (long)(totalram_pages() / LEFT_SHARE);
+	if (vb->pages.single.managed)
+		all += aeration_vb_pages_count(&vb->pages);
+	return left > 0 && left >= (long)(all / LEFT_SHARE);
 }
 
 /* After a reset the device touches no page, whatever it has been told. */
@@ -162,7 +167,7 @@ static unsigned long inflate(struct vb *vb, unsigned long most)
 	unsigned long nr;
 	struct vb_load load;
 
-	if (is_recent(vb->size.oom_at, OOM_PAUSE_MS) || !can_spare(most))
+	if (is_recent(vb->size.oom_at, OOM_PAUSE_MS) || !can_spare(vb, most))
 		return 0;
 	aeration_vb_load_init(&load);
 	aeration_vb_load_fill(&load, most);
@@ -306,10 +311,10 @@ static int moved(struct compat_balloon *single, struct page *to,
 		return -EAGAIN;
 	if (!is_recent(vb->size.slow_at, SLOW_PAUSE_MS) &&
 	    aeration_vb_has_units(to, 1))
-		err = tell_page(vb, VB_INFLATE, to);
-	/* What is given back may be used, whether the host has heard of it or not. */
+		err = tell_page(vb, VB_INFLATE, to, true);
+	/* What is given back may be used before the host has heard of it, or never. */
 	if (!err)
-		tell_page(vb, VB_DEFLATE, from);
+		tell_page(vb, VB_DEFLATE, from, !vb->size.must_tell);
 	mutex_unlock(&vb->size.lock);
 	return err ? -EAGAIN : 0;
 }
@@ -320,7 +325,7 @@ static int on_oom(struct notifier_block *nb, unsigned long unused, void *freed)
 	struct vb *vb = container_of(nb, struct vb, size.oom);
 	struct vb_load load;
 
-	if (*(unsigned long *)freed)
+	if (*(unsigned long *)freed || vb->size.must_tell)
 		return NOTIFY_OK;
 	aeration_vb_load_init(&load);
 	aeration_vb_load_out(&vb->pages, &load, LOAD_PAGES);
@@ -343,7 +348,7 @@ static int on_memory(struct notifier_block *nb, unsigned long action, void *arg)
 	const struct memory_notify *memory = arg;
 	struct vb_load load;
 
-	if (action != MEM_GOING_OFFLINE)
+	if (action != MEM_GOING_OFFLINE || vb->size.must_tell)
 		return NOTIFY_OK;
 	aeration_vb_load_init(&load);
 	aeration_vb_load_from(&vb->pages, &load, memory->start_pfn,
@@ -367,6 +372,8 @@ int aeration_vb_size_init(struct vb *vb)
 					  VIRTIO_BALLOON_F_DEFLATE_ON_OOM);
 	int err;
 
+	vb->size.must_tell = vb->vdev->config->get_features(vb->vdev) &
+			     BIT_ULL(VIRTIO_BALLOON_F_MUST_TELL_HOST);
 	mutex_init(&vb->size.lock);
 	INIT_DELAYED_WORK(&vb->size.work, size_fn);
 	/* What comes back when it is needed still counts as the guest's. */

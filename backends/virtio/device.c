@@ -20,6 +20,9 @@
 /* A queue that the ring marked broken wakes nobody: look this often, ms. */
 #define LOOK_MS		1000U
 
+/* Who must not wait for others does not wait for the device for longer than this, ms. */
+#define HASTY_MS	30000U
+
 /* What the registers of a device read that is not there any more. */
 #define STATUS_OF_NONE	0xff
 
@@ -128,7 +131,10 @@ static void empty_balloon(struct vb *vb)
 	vb->size.actual = 0;
 }
 
-/* Nobody could ask for what is in the balloon any more: it becomes the guest's. */
+/*
+ * A device that lies has no say: what is in the balloon becomes the guest's. Where the host
+ * was slow it may be short of memory, and that is no time to take it back.
+ */
 static void say_failed(struct vb *vb)
 {
 	dev_err(&vb->vdev->dev,
@@ -150,7 +156,7 @@ static void say_failed(struct vb *vb)
  */
 void aeration_vb_retire(struct vb *vb, enum vb_state state)
 {
-	bool there;
+	bool there, lied = state == VB_FAILED;
 
 	mutex_lock(&vb->lock);
 	there = aeration_vb_is_there(vb);
@@ -162,6 +168,7 @@ void aeration_vb_retire(struct vb *vb, enum vb_state state)
 		virtio_reset_device(vb->vdev);
 	if (state > vb->state) {
 		WRITE_ONCE(vb->state, state);
+		vb->lied = lied;
 		if (state == VB_RESTING)
 			aeration_vb_rest(vb);
 		else if (state == VB_FAILED)
@@ -287,6 +294,19 @@ static enum vb_answer look(struct vb *vb, struct vb_wait *wait)
 	return VB_NO_ANSWER;
 }
 
+/*
+ * A device may have missed that there is something: QEMU's takes hints with notifications
+ * off, and does not look again after it has turned them on. To be told twice does no harm.
+ */
+static void remind(struct vb *vb, struct vb_wait *wait)
+{
+	if (!mutex_trylock(&vb->lock))
+		return;
+	if (vb->state == VB_LIVE)
+		virtqueue_notify(wait->vq);
+	mutex_unlock(&vb->lock);
+}
+
 static enum vb_answer wait_some(struct vb *vb, struct vb_wait *wait,
 				unsigned int ms)
 {
@@ -315,6 +335,8 @@ static enum vb_answer wait_long(struct vb *vb, struct vb_wait *wait,
 		answer = wait_some(vb, wait, part);
 		waited = wait->left == left ? waited + part : 0;
 		left = wait->left;
+		if (answer == VB_NO_ANSWER && waited)
+			remind(vb, wait);
 		if (answer != VB_NO_ANSWER || said ||
 		    waited < limit / WARN_SHARE)
 			continue;
@@ -339,6 +361,8 @@ int aeration_vb_await(struct vb *vb, struct vb_wait *wait)
 {
 	unsigned int limit = READ_ONCE(timeout_ms);
 
+	if (wait->hasty)
+		limit = min(limit, HASTY_MS);
 	switch (wait_long(vb, wait, limit)) {
 	case VB_ACK:
 		return 0;

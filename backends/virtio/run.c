@@ -82,7 +82,7 @@ static void renew(struct vb *vb)
 	vb->run.dirty = false;
 	mutex_unlock(&vb->run.lock);
 	if (dirty)
-		aerator_renew("the host is done with hints");
+		aerator_renew();
 }
 
 /* Is there something to serve? */
@@ -200,7 +200,8 @@ void aeration_vb_run_asked(struct vb *vb)
 	u32 asked;
 
 	lockdep_assert_held(&vb->lock);
-	if (!vb->hints)
+	/* Not before the core can be asked. */
+	if (!vb->hints || !READ_ONCE(vb->offered))
 		return;
 	virtio_cread_le(vb->vdev, struct virtio_balloon_config,
 			free_page_hint_cmd_id, &asked);
@@ -243,6 +244,7 @@ void aeration_vb_run_rest(struct vb *vb)
 	mutex_unlock(&vb->lock);
 	/* Whoever has the queue is about to see that the device is not live. */
 	mutex_lock(&vb->run.lock);
+	WRITE_ONCE(vb->run.active, false);
 	mutex_unlock(&vb->run.lock);
 }
 

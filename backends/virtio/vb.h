@@ -150,6 +150,7 @@ struct vb_run {
  * @oom: gives pages back when the guest runs out of memory; registered if the host has
  *	agreed to that (VIRTIO_BALLOON_F_DEFLATE_ON_OOM)
  * @memory: gives blocks back where memory is to be unplugged
+ * @must_tell: no page goes back that the device has not been told of; constant while bound
  * @pfn: pages that the device is told of; who holds @lock has them, and the device in
  *	between
  */
@@ -165,6 +166,7 @@ struct vb_size {
 	unsigned long slow_at;
 	struct notifier_block oom;
 	struct notifier_block memory;
+	bool must_tell;
 	__virtio32 *pfn;
 };
 
@@ -189,6 +191,7 @@ struct vb_size {
  * @stats_work: answers a request for statistics
  * @config_work: looks at a changed configuration
  * @back: brings a resting device back; queued under @lock in VB_RESTING, and by itself
+ * @lied: it has failed because of what it answered; under @lock
  * @rest_s: the last pause before that, s; 0: there was none
  * @live_at: when the device was last set up, jiffies
  * @acked_at: when it last used a batch, jiffies; written by react
@@ -222,6 +225,7 @@ struct vb {
 	struct work_struct stats_work;
 	struct work_struct config_work;
 	struct delayed_work back;
+	bool lied;
 	unsigned int rest_s;
 	unsigned long live_at;
 	unsigned long acked_at;

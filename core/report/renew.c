@@ -50,15 +50,14 @@ static struct notifier_block fork_nb = { .notifier_call = on_fork };
 
 /**
  * aerator_renew - have what was reported before reported again
- * @why: what has happened, for the log; a constant text
  *
- * For a backend whose host may have backed it since.
+ * For a backend whose host has heard of it in a way that need not have it go.
  *
  * Context: any.
  */
-void aerator_renew(const char *why)
+void aerator_renew(void)
 {
-	renew_for(why);
+	renew_for("the host is done with hints");
 }
 EXPORT_SYMBOL_GPL(aerator_renew);
 

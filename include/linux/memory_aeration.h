@@ -206,7 +206,7 @@ int aerator_set_scrub(struct aerator_dev_info *dev, bool scrub);
 void aerator_limit_held(struct aerator_dev_info *dev, u64 bytes);
 u64 aerator_forfeit(struct aerator_dev_info *dev, u64 bytes);
 void aerator_note_balloon(unsigned long pages);
-void aerator_renew(const char *why);
+void aerator_renew(void);
 int aerator_request(const char *what, const struct aerator_asker *asker,
 		    u64 *bytes);
 
