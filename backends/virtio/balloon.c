@@ -64,12 +64,6 @@ static bool is_recent(unsigned long at, unsigned int ms)
 	return at && time_before(jiffies, at + msecs_to_jiffies(ms));
 }
 
-/* Jiffies, and never 0. */
-static unsigned long now(void)
-{
-	return jiffies ?: 1;
-}
-
 /* Put as many buffers on the queue as it takes; take those from @unit and @nr. */
 static int add_buffers(struct vb *vb, struct vb_wait *wait, __virtio32 **unit,
 		       unsigned int *nr)
@@ -129,7 +123,7 @@ static int tell_page(struct vb *vb, enum vb_queue queue, struct page *page,
 							 vb->size.pfn), hasty);
 
 	if (time_after(jiffies, began + msecs_to_jiffies(SLOW_MS)))
-		vb->size.slow_at = now();
+		vb->size.slow_at = jiffies ?: 1;
 	return err;
 }
 
@@ -331,7 +325,7 @@ static int on_oom(struct notifier_block *nb, unsigned long unused, void *freed)
 	aeration_vb_load_out(&vb->pages, &load, LOAD_PAGES);
 	*(unsigned long *)freed = load.pages;
 	if (load.pages) {
-		WRITE_ONCE(vb->size.oom_at, now());
+		WRITE_ONCE(vb->size.oom_at, jiffies ?: 1);
 		queue_work(system_freezable_wq, &vb->config_work);
 	}
 	aeration_vb_load_free(&load);
