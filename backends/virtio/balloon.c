@@ -366,7 +366,7 @@ int aeration_vb_size_init(struct vb *vb)
 					  VIRTIO_BALLOON_F_DEFLATE_ON_OOM);
 	int err;
 
-	vb->size.must_tell = vb->vdev->config->get_features(vb->vdev) &
+	vb->size.must_tell = compat_offered(vb->vdev) &
 			     BIT_ULL(VIRTIO_BALLOON_F_MUST_TELL_HOST);
 	mutex_init(&vb->size.lock);
 	INIT_DELAYED_WORK(&vb->size.work, size_fn);

@@ -189,6 +189,27 @@ static inline int compat_find_vqs(struct virtio_device *vdev, unsigned int nr,
 #endif
 }
 
+/**
+ * compat_offered - what a device offers, negotiated or not
+ * @vdev: the device
+ *
+ * Since 7.0 there are more than 64 bits, and transports have one of two functions.
+ *
+ * Context: process context.
+ * Return: the first 64 bits.
+ */
+static inline u64 compat_offered(struct virtio_device *vdev)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+	u64 features[VIRTIO_FEATURES_U64S];
+
+	virtio_get_features(vdev, features);
+	return features[0];
+#else
+	return vdev->config->get_features(vdev);
+#endif
+}
+
 /* Since 7.0 the virtio bus calls a driver when the machine goes down. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
 #define COMPAT_SHUTDOWN(fn)	.shutdown = fn,
