@@ -30,6 +30,11 @@ SLOW = 1 << 20
 DOWNTIME_MS = 3000
 KICKS = "virtio_queue_notify"
 
+# A guest of two processors crashed under 7.2 after its second migration, with a zero where
+# a function's address should be (seen once, not understood: nobody has tried it without a
+# driver yet).
+QEMU_TO_TRAVEL_WITH = {"6.1": "6.12"}
+
 # By so much differ guests without a driver: 642 to 656 MiB were sent.
 NOISE_MIB = 16
 
@@ -143,6 +148,7 @@ def test_there_and_back(image, kernel, hints, request):
     """A guest that uses and frees memory all the time: from QEMU to QEMU."""
     trips = TRIPS[request.config.getoption("--tier")]
     with Vm(kernel, f"travels-{kernel}", mem_mib=MEM_MIB, fresh=True,
+            qemu_of=QEMU_TO_TRAVEL_WITH.get(kernel),
             balloon=HINTS if hints else True,
             extra=THREAD if hints else ()) as vm:
         vm.run("modprobe aeration window_ms=0 && modprobe aeration_virtio")
@@ -177,7 +183,7 @@ def sent(kernel, module):
     """Return what is sent of a guest at rest, which has used half of its memory, and how
     much of that was free at the least, less than before; MiB."""
     with Vm(kernel, f"sent-{kernel}", mem_mib=MEM_MIB, fresh=True, extra=THREAD,
-            allow=[KICKS],
+            allow=[KICKS], qemu_of=QEMU_TO_TRAVEL_WITH.get(kernel),
             balloon={**HINTS, "free-page-reporting": "off"}) as vm:
         vm.run(f"modprobe {module}")
         guest.touch_and_free(vm, FREED_MIB)
