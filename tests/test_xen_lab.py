@@ -2,6 +2,7 @@
 """The lab's Xen: what boots on it, and what it notices."""
 
 import struct
+import types
 
 import pytest
 
@@ -49,6 +50,25 @@ def test_trace_records():
     lost = struct.pack("<I", xentrace.TRC_LOST_RECORDS)
     with pytest.raises(LabError, match="too small"):
         xentrace.entries(lost + data)
+
+
+def test_stops_in_xen():
+    """A state is saved while no processor is in the middle of a guest."""
+    inside, xen = "RIP=ffffffff81a3c5f0 RFL=", "RIP=ffff82d040308e21 RFL="
+    seen = [[xen, inside], [inside, xen], [xen], [xen, xen]]
+    done = []
+
+    def qmp(command, **_):
+        done.append(command)
+        return "\n".join(seen.pop(0)) if command == "human-monitor-command" else ""
+
+    def wait_until(condition, *_):
+        while not condition():
+            pass
+
+    Xen.stop_to_save(types.SimpleNamespace(cpus=2, qmp=qmp, wait_until=wait_until))
+    look = ["stop", "human-monitor-command"]
+    assert done == (look + ["cont"]) * 3 + look
 
 
 def test_console_of_two():

@@ -64,7 +64,8 @@ static int set_up(struct vb *vb)
 	mutex_lock(&vb->lock);
 	virtio_reset_device(vb->vdev);
 	WRITE_ONCE(vb->state, VB_STARTING);
-	/* It has done nothing well since. */
+	/* It has done nothing well yet. */
+	vb->live_at = jiffies;
 	WRITE_ONCE(vb->acked_at, vb->live_at);
 	mutex_unlock(&vb->lock);
 	err = virtio_device_freeze(vb->vdev);

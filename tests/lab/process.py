@@ -124,6 +124,10 @@ class QemuMachine(Machine):
         """Start QEMU with arguments for a state that is to come."""
         raise NotImplementedError
 
+    def stop_to_save(self):
+        """Stop the processors where their state can be loaded again."""
+        self.qmp("stop")
+
     def state_key(self):
         """Return (image, key) of the state to start from, or None to boot."""
         return None

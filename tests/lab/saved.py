@@ -83,7 +83,7 @@ def _uri(machine, path):
 
 def save(machine, folder, name=NAME):
     """Write the state of a machine into a folder; it goes on afterwards."""
-    machine.qmp("stop")
+    machine.stop_to_save()
     machine.qmp("migrate-set-parameters", max_bandwidth=BANDWIDTH)
     machine.qmp("migrate", uri=_uri(machine, folder / name)[0])
     _wait(machine, "saving its state", SAVE_TIMEOUT)

@@ -43,6 +43,7 @@ TB_SIZE = 512
 START_TIMEOUT = 60
 XL_TIMEOUT = 120
 
+REST_TIMEOUT = 120
 EVIDENCE_TIMEOUT = 10	# for a guest's log when something failed already
 
 # Guests at once: each has a port, which carries its console.  The ports are
@@ -51,6 +52,10 @@ PORTS = 8
 
 # dom0/watch.sh says this on the console.
 _FATE = re.compile(rf"lab: domain (\d+) (crashed|{GONE})")
+
+# Where a processor is, and how Xen's own addresses begin.
+_RIP = re.compile(r"RIP=([0-9a-f]{16})")
+XEN_TEXT = "ffff82d0"
 
 # On a busy host Xen has its say in the middle of a line of domain 0's.
 _CUT_IN = re.compile(r"^([^\n]+?)((?:\(XEN\) [^\n]*\n)+)", re.M)
@@ -195,6 +200,25 @@ class Xen(QemuMachine):
         if self.resumed:
             for number, guest in enumerate(self.guests, 1):
                 self._new_domain(**guest).found_running(number)
+
+    def stop_to_save(self):
+        """Stop while every processor runs Xen, as an idle one does.
+
+        QEMU does not load the state of one in the middle of a guest that a
+        processor of its own emulation runs: "vCPU set in guest-mode".
+        """
+        def stopped():
+            self.qmp("stop")
+            where = _RIP.findall(self.qmp("human-monitor-command",
+                                          command_line="info registers -a"))
+            if len(where) == self.cpus and all(
+                    address.startswith(XEN_TEXT) for address in where):
+                return True
+            self.qmp("cont")
+            return False
+
+        self.wait_until(stopped, "all processors to be in Xen at once",
+                        REST_TIMEOUT)
 
     def boot(self):
         """Start QEMU, wait for domain 0 and get it ready for guests."""
