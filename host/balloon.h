@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "hints.h"
 #include "memory.h"
 #include "peer.h"
 #include "release.h"
@@ -14,7 +15,7 @@
 
 /* Virtio 1.2, 5.5.3 and 6: feature bits. */
 #define BALLOON_F_STATS_VQ		1
-#define BALLOON_F_FREE_PAGE_HINT	3
+#define BALLOON_F_FREE_PAGE_HINT	3	/* only with a control socket */
 #define BALLOON_F_PAGE_POISON		4
 #define BALLOON_F_REPORTING		5
 #define RING_F_INDIRECT_DESC		28
@@ -48,7 +49,7 @@ enum wire {
  * @ROLE_INFLATE: pages that the guest gives up
  * @ROLE_DEFLATE: pages that it takes back
  * @ROLE_STATS: its statistics
- * @ROLE_HINTING: free page hinting, which nobody here asks for
+ * @ROLE_HINTING: free page hints, which are asked for over the control socket
  * @ROLE_REPORTING: reports of free memory, on either wire
  * @ROLE_NONE: nothing: fewer features were negotiated
  */
@@ -163,6 +164,7 @@ struct behaviour {
  * @mem: the guest's memory
  * @queue: the queues
  * @behaviour: what to do with buffers
+ * @hints: the hint run
  * @stats_head: the statistics buffer that the device has, or -1
  * @wake_ns: when to look at the queues again without being asked, or NEVER_NS
  * @peer: who the front-end is
@@ -185,6 +187,7 @@ struct balloon {
 	struct memory mem;
 	struct queue queue[BALLOON_QUEUES];
 	struct behaviour *behaviour;
+	struct hints hints;
 	int32_t stats_head;
 	uint64_t wake_ns;
 	struct peer peer;
@@ -218,6 +221,7 @@ void balloon_ask_stats(struct balloon *b);
 
 /* report.c */
 void report_decode(struct balloon *b);
+void report_hints(struct balloon *b);
 void report_inflate(struct balloon *b);
 void report_guest_stats(struct balloon *b);
 

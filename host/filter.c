@@ -153,6 +153,8 @@ size_t filter_build(struct sock_filter *code, size_t most,
 	allow_open(p, box->proc, SANDBOX_READ);
 	if (box->socket >= 0)
 		allow_value(p, SYS_unlinkat, 0, (uint32_t)box->socket);
+	if (box->control >= 0)
+		allow_value(p, SYS_unlinkat, 0, (uint32_t)box->control);
 	if (box->stats >= 0) {
 		allow(p, SYS_lseek);
 		allow_open(p, box->stats, SANDBOX_CREATE);

@@ -11,14 +11,17 @@
  */
 #define TURN_NS	(10 * 1000000ULL)
 
-/* Take reports until there are no more or no room. */
-static void take_reports(struct balloon *b, struct queue *q)
+/* Take reports, or hints, until there are no more or no room. */
+static void take_reports(struct balloon *b, struct queue *q, enum role role)
 {
 	struct pending *p = &b->pending;
 
 	while (p->nr < BURST && runs_room(&b->runs) >= RING_MAX &&
 	       balloon_take(b, q)) {
-		report_decode(b);
+		if (role == ROLE_HINTING)
+			report_hints(b);
+		else
+			report_decode(b);
 		p->q = q;
 		p->head[p->nr++] = b->chain.head;
 	}
@@ -52,7 +55,7 @@ static void untake(struct balloon *b)
 	ring->last_avail = (uint16_t)(ring->last_avail - drop(b));
 }
 
-static void use(struct balloon *b, struct queue *q)
+static void use(struct balloon *b, struct queue *q, enum role role)
 {
 	struct pending *p = &b->pending;
 	unsigned int i;
@@ -62,6 +65,8 @@ static void use(struct balloon *b, struct queue *q)
 	p->q = NULL;
 	p->nr = 0;
 	balloon_signal(q);
+	if (role == ROLE_HINTING)
+		hints_settle(b);
 }
 
 /*
@@ -77,10 +82,10 @@ static void serve_releasing(struct balloon *b, struct queue *q, enum role role)
 	if (b->pending.q && (b->pending.q->state != QUEUE_STARTED ||
 			     !b->pending.q->enabled))
 		untake(b);
-	if (!b->pending.q && role == ROLE_REPORTING)
-		take_reports(b, q);
-	else if (!b->pending.q)
+	if (!b->pending.q && role == ROLE_INFLATE)
 		take_inflated(b, q);
+	else if (!b->pending.q)
+		take_reports(b, q, role);
 	if (!b->pending.q)
 		return;
 	q->more = true;
@@ -88,7 +93,7 @@ static void serve_releasing(struct balloon *b, struct queue *q, enum role role)
 		return;
 	nr = b->pending.nr;
 	if (balloon_release(b, begin + TURN_NS))
-		use(b, q);
+		use(b, q, role);
 	if (role != ROLE_REPORTING)
 		return;
 	b->stats.buffers += nr - b->pending.nr;
@@ -110,18 +115,15 @@ static void serve_stats(struct balloon *b, struct queue *q)
 	q->more = true;
 }
 
-static void serve_at_once(struct balloon *b, struct queue *q, enum role role)
+static void serve_deflate(struct balloon *b, struct queue *q)
 {
 	unsigned int i;
 
 	if (!balloon_take(b, q))
 		return;
-	if (role == ROLE_DEFLATE)
-		for (i = 0; i < b->chain.nr; i++)
-			b->stats.deflated += b->chain.seg[i].writable ? 0 :
-				b->chain.seg[i].len / sizeof(uint32_t);
-	if (role == ROLE_HINTING)
-		b->stats.other++;
+	for (i = 0; i < b->chain.nr; i++)
+		b->stats.deflated += b->chain.seg[i].writable ? 0 :
+			b->chain.seg[i].len / sizeof(uint32_t);
 	ring_push(&q->ring, b->chain.head, 0);
 	balloon_signal(q);
 	q->more = true;
@@ -133,10 +135,10 @@ static void serve(struct balloon *b, struct queue *q)
 
 	if (role == ROLE_STATS)
 		serve_stats(b, q);
-	else if (role == ROLE_INFLATE || role == ROLE_REPORTING)
-		serve_releasing(b, q, role);
+	else if (role == ROLE_DEFLATE)
+		serve_deflate(b, q);
 	else if (role != ROLE_NONE)
-		serve_at_once(b, q, role);
+		serve_releasing(b, q, role);
 }
 
 static uint16_t forget(struct balloon *b, struct queue *q)

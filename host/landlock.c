@@ -80,6 +80,7 @@ bool landlock_files(const struct sandbox *box)
 	     allow(ruleset, box->stats, (WRITE_FILE | REMOVE_FILE | MAKE_REG |
 					 TRUNCATE) & rights) &&
 	     allow(ruleset, box->socket, REMOVE_FILE) &&
+	     allow(ruleset, box->control, REMOVE_FILE) &&
 	     !syscall(SYS_landlock_restrict_self, ruleset, 0);
 	close(ruleset);
 	return ok;

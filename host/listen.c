@@ -196,7 +196,8 @@ int listener_accept(const struct listener *l)
 	}
 	if (peer_may_connect(sock, l->anybody))
 		return sock;
-	say("refused a front-end of another user; --socket-group or --socket-mode allow it");
+	say("refused a connection of another user at %s; --socket-group or --socket-mode allow a front-end",
+	    listener_name(l));
 	close(sock);
 	return -1;
 }

@@ -8,6 +8,9 @@
 #include "sandbox.h"
 #include "server.h"
 
+/* Of the control socket: for the daemon's own user. */
+#define CONTROL_MODE	0600
+
 static struct balloon balloon;
 static struct server server;
 
@@ -40,7 +43,9 @@ static void prepare(const struct options *o)
 	};
 
 	sigaction(SIGBUS, &action, NULL);
-	balloon_init(&balloon, o->wire, BALLOON_FEATURES, &honest);
+	balloon_init(&balloon, o->wire, BALLOON_FEATURES |
+		     (uint64_t)!!o->control << BALLOON_F_FREE_PAGE_HINT,
+		     &honest);
 	balloon.config.num_pages = o->num_pages;
 	balloon.allow_pinned = o->allow_pinned;
 	balloon.release.reserved = o->release_reserved;
@@ -51,6 +56,12 @@ static void prepare(const struct options *o)
 	server.listener.user = o->user;
 	server.listener.group = o->group;
 	server.listener.anybody = o->chosen;
+	server.control.listener = (struct listener){
+		.path = o->control,
+		.fd = -1,
+		.mode = CONTROL_MODE,
+		.user = o->user,
+	};
 	server.stats_file = o->stats_file;
 	server.live = o->stats;
 	server.input = -1;
@@ -69,6 +80,8 @@ static enum hintd_exit close_doors(const struct options *o)
 	box.proc = peer_proc();
 	box.stats = server.stats_folder;
 	box.socket = server.listener.folder;
+	box.control = server.control.listener.path ?
+			      server.control.listener.folder : -1;
 	return o->sandbox && !sandbox_enter(&box) ? EXIT_SANDBOX : EXIT_ENDED;
 }
 
@@ -89,6 +102,7 @@ int main(int argc, char **argv)
 		return (int)status;
 	status = close_doors(&o);
 	if (status) {
+		control_close(&server.control, &balloon);
 		listener_close(&server.listener);
 		return (int)status;
 	}

@@ -18,6 +18,7 @@
 enum option_key {
 	OPTION_SOCKET = 256,
 	OPTION_FD,
+	OPTION_CONTROL,
 	OPTION_MODE,
 	OPTION_GROUP,
 	OPTION_USER,
@@ -34,6 +35,7 @@ enum option_key {
 static const struct option known[] = {
 	{ "socket-path", required_argument, NULL, OPTION_SOCKET },
 	{ "fd", required_argument, NULL, OPTION_FD },
+	{ "control-socket", required_argument, NULL, OPTION_CONTROL },
 	{ "socket-mode", required_argument, NULL, OPTION_MODE },
 	{ "socket-group", required_argument, NULL, OPTION_GROUP },
 	{ "user", required_argument, NULL, OPTION_USER },
@@ -66,6 +68,8 @@ static void print_help(void)
 	      "                        queue; the guest's aeration_virtio.wire= has to be\n"
 	      "                        the same\n"
 	      "  --balloon MIB         ask the guest to give up this much by balloon\n"
+	      "  --control-socket PATH listen here for commands, and offer the guest free\n"
+	      "                        page hints (bit 3); for guests with aeration_virtio\n"
 	      "  --allow-pinned        release although QEMU has pinned or locked memory\n"
 	      "  --release-reserved    release also huge pages and files on a file system\n"
 	      "                        of limited size, whose place others can take\n"
@@ -81,6 +85,9 @@ static void print_help(void)
 	      "  -chardev socket,id=hintd,path=PATH\n"
 	      "  -device vhost-user-test-device-pci,virtio-id=5,num_vqs=5,\\\n"
 	      "          vq_size=128,config_size=16,chardev=hintd\n"
+	      "\n"
+	      "Commands, one a line: flush (all that is free, now; answers how many bytes),\n"
+	      "balloon MIB, stats. For example: echo flush | socat -t60 - UNIX:PATH\n"
 	      "\n"
 	      "NEVER beside a device that does DMA into guest memory: VFIO, vDPA, or another\n"
 	      "back-end that pins it (SPDK, DPDK, RDMA). Such a device keeps a page that was\n"
@@ -169,6 +176,9 @@ static bool parse_one(struct options *o, int option)
 		return true;
 	case OPTION_FD:
 		return parse_fd(o, optarg);
+	case OPTION_CONTROL:
+		o->control = optarg;
+		return true;
 	case OPTION_MODE:
 		return parse_mode(o, optarg);
 	case OPTION_GROUP:

@@ -12,6 +12,7 @@
  * struct options - what the command line says
  * @socket: where to listen, or NULL
  * @fd: a socket that was handed down, or -1
+ * @control: where to listen for who asks for something, or NULL
  * @mode: permissions of the socket that is made
  * @chosen: permissions or group of the socket were given
  * @group: of the socket that is made, or NULL
@@ -28,6 +29,7 @@
 struct options {
 	const char *socket;
 	int fd;
+	const char *control;
 	mode_t mode;
 	bool chosen;
 	const char *group;

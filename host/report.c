@@ -69,20 +69,27 @@ static void say_wire(struct balloon *b)
 	    b->wire == WIRE_SG ? "sg" : "hints");
 }
 
+/* A block that is described by an entry that the device may write to. */
+static void judge_block(struct balloon *b, const struct segment *seg)
+{
+	enum refusal why = REFUSAL_NONE;
+
+	if (!seg->len || (seg->addr | seg->len) % PAGE_BYTES)
+		why = REFUSAL_MISALIGNED;
+	judge(b, why, seg->addr, seg->len);
+}
+
 static void decode_sg(struct balloon *b)
 {
 	const struct segment *seg;
-	enum refusal why;
 
 	for (seg = b->chain.seg; seg < b->chain.seg + b->chain.nr; seg++) {
-		why = REFUSAL_NONE;
-		if (!seg->writable) {
-			why = REFUSAL_DIRECTION;
-			say_wire(b);
-		} else if (!seg->len || (seg->addr | seg->len) % PAGE_BYTES) {
-			why = REFUSAL_MISALIGNED;
+		if (seg->writable) {
+			judge_block(b, seg);
+			continue;
 		}
-		judge(b, why, seg->addr, seg->len);
+		say_wire(b);
+		judge(b, REFUSAL_DIRECTION, seg->addr, seg->len);
 	}
 }
 
@@ -167,6 +174,30 @@ void report_decode(struct balloon *b)
 		decode_sg(b);
 	else
 		decode_words(b);
+}
+
+/**
+ * report_hints - look at a buffer of the hinting queue
+ * @b: the device; its chain is the buffer, its runs have room for RING_MAX
+ *
+ * Virtio 1.2, 5.5.6.5: a word that the device may read says which run the driver is in,
+ * entries that it may write to are free blocks. Those of a run are added to the runs.
+ */
+void report_hints(struct balloon *b)
+{
+	uint64_t before = b->stats.bytes_told;
+	const struct segment *seg;
+	uint32_t word;
+
+	b->stats.other++;
+	if (gather(b, &word, sizeof(word)) == sizeof(word))
+		hints_word(b, le32toh(word));
+	if (b->hints.state != HINTS_COMING)
+		return;
+	for (seg = b->chain.seg; seg < b->chain.seg + b->chain.nr; seg++)
+		if (seg->writable)
+			judge_block(b, seg);
+	b->hints.told += b->stats.bytes_told - before;
 }
 
 /**

@@ -15,11 +15,13 @@
  * @proc: folder in which it may open files to read, or -1
  * @stats: folder in which it may write and replace files, or -1
  * @socket: folder in which it may remove its socket, or -1
+ * @control: likewise, of the control socket
  */
 struct sandbox {
 	int proc;
 	int stats;
 	int socket;
+	int control;
 };
 
 bool sandbox_user(const char *name);

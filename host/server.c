@@ -43,7 +43,12 @@ enum hintd_exit server_listen(struct server *s)
 		return EXIT_SYSTEM;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	return listener_open(&s->listener) ? EXIT_ENDED : EXIT_SOCKET;
+	if (!listener_open(&s->listener))
+		return EXIT_SOCKET;
+	if (control_open(&s->control))
+		return EXIT_ENDED;
+	listener_close(&s->listener);
+	return EXIT_SOCKET;
 }
 
 static void disconnect(struct server *s)
@@ -82,6 +87,7 @@ static bool is_mute(const struct server *s)
 enum place {
 	PLACE_SIGNALS,
 	PLACE_INPUT,
+	PLACE_CONTROL,
 	PLACE_FRONT_END,
 	PLACE_LISTENER,		/* looked at while nobody is served */
 	PLACE_KICKS,
@@ -95,6 +101,7 @@ static void fill(const struct server *s, struct pollfd *fds)
 	memset(fds, 0, NR_PLACES * sizeof(fds[0]));
 	fds[PLACE_SIGNALS].fd = s->signals;
 	fds[PLACE_INPUT].fd = s->input;
+	fds[PLACE_CONTROL].fd = control_fd(&s->control);
 	fds[PLACE_FRONT_END].fd = s->connected ? s->session.sock : -1;
 	fds[PLACE_LISTENER].fd = !s->connected || is_mute(s) ? s->listener.fd :
 							       -1;
@@ -102,6 +109,7 @@ static void fill(const struct server *s, struct pollfd *fds)
 		fds[PLACE_KICKS + i].fd = s->b->queue[i].kick;
 	for (i = 0; i < NR_PLACES; i++)
 		fds[i].events = POLLIN;
+	fds[PLACE_CONTROL].events = control_events(&s->control);
 }
 
 static int timeout_ms(const struct server *s)
@@ -147,9 +155,9 @@ static void serve_session(struct server *s, const struct pollfd *fds)
 		disconnect(s);
 		return;
 	}
+	balloon_serve(s->b);
 	if (s->b->config_changed)
 		session_tell_config(&s->session);
-	balloon_serve(s->b);
 	if (s->b->behaviour->hang_up)
 		disconnect(s);
 }
@@ -175,10 +183,13 @@ enum hintd_exit server_run(struct server *s)
 		if (fds[PLACE_SIGNALS].revents ||
 		    (fds[PLACE_INPUT].revents && !s->obey(s->b)))
 			break;
+		if (fds[PLACE_CONTROL].revents)
+			control_serve(&s->control, s->b);
 		if (fds[PLACE_LISTENER].revents)
 			connect_one(s);
 		else if (s->connected)
 			serve_session(s, fds);
+		control_answer(&s->control, s->b);
 		if (!s->connected && s->listener.connected)
 			break;
 		if (now_ns() >= s->tick_ns)
@@ -187,6 +198,7 @@ enum hintd_exit server_run(struct server *s)
 	show_end(s);
 	if (s->connected)
 		session_close(&s->session);
+	control_close(&s->control, s->b);
 	listener_close(&s->listener);
 	return EXIT_ENDED;
 }

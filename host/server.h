@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include "balloon.h"
+#include "control.h"
 #include "listen.h"
 #include "session.h"
 
@@ -30,6 +31,7 @@ enum hintd_exit {
  * struct server - the daemon
  * @b: the device
  * @listener: the socket
+ * @control: the socket over which the host asks for something
  * @stats_file: where to keep statistics as JSON, or NULL
  * @live: show a line of statistics on standard output
  * @input: a descriptor that @obey wants to hear of, or -1
@@ -47,6 +49,7 @@ enum hintd_exit {
 struct server {
 	struct balloon *b;
 	struct listener listener;
+	struct control control;
 	const char *stats_file;
 	bool live;
 	int input;

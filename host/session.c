@@ -84,6 +84,7 @@ void session_close(struct session *s)
 		q->enabled = false;
 		q->num = 0;
 	}
+	hints_stop(s->b, "the front-end is gone");
 	s->b->wake_ns = NEVER_NS;
 	memory_clear(&s->b->mem);
 	peer_close(&s->b->peer);

@@ -79,6 +79,21 @@ def load(vm, backend, parameters="window_ms=0 reserve_mb=0"):
 
 
 @on_own
+def test_failures_on_command(own):
+    """A function fails when it is told to, however long ago that was.
+
+    This kernel makes jumps of probes that stay.
+    """
+    with booted(own, "stays") as vm:
+        vm.run("modprobe aeration && modprobe aeration_faults "
+               "symbol=aerator_startup value=-12 task=modprobe && sleep 5")
+        assert vm.run("modprobe aeration_loop 2>&1", check=False).rc
+        vm.run("rmmod aeration_faults && modprobe aeration_loop")
+        guest.said(vm, "aerator_startup failed 1 of 1 times")
+        guest.unload(vm)
+
+
+@on_own
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_integrity(own, backend):
     """No word of memory is wrong while batches fly."""

@@ -245,6 +245,87 @@ def test_balloon_that_stalls(image, kernel):
         guest.expect_free(vm, before)
 
 
+# What the device offers here, bits of virtio 1.2, 5.5.3 and 6: hints, and no reports.
+HINTS_ONLY = (32, 3)
+
+# A hinted block is dropped so long after it was seen, and its buffer used then. The first
+# is what the guest's next allocation can come before, if it is quick; the other, what the
+# emulated one can, too.
+LATE_S, LATER_S = 0.1, 10
+
+# A program that takes nearly all memory, fills it, and looks at all of it: at more words
+# than 1e8 each time.
+GREEDY_MIB = 1620
+GREEDY = f"exec /opt/aeration/memwork verify {GREEDY_MIB}"
+
+# Blocks of the stock driver's in a ring; more of them have to be dropped.
+STOCK_BYTES = 64 * 4 * MIB
+
+
+def looked_at(vm, device, late_s, least):
+    """Run that while the host asks for free memory, until it has dropped enough.
+
+    late_s: seconds, see above. least: bytes. Returns (words, wrong).
+    """
+    device.affected = "hinting"
+    device.delay_s = late_s
+    device.mode = "hold"
+    start = device.snapshot()["bytes_released"]
+    words = wrong = 0
+    while device.snapshot()["bytes_released"] < start + least:
+        device.hint()
+        job = vm.start(GREEDY)
+        job.wait(guest.SOON, check=False)
+        found = re.fullmatch(r"words (\d+) wrong (\d+)\n", job.output())
+        words += int(found[1])
+        wrong += int(found[2])
+    print(f"{words} words, {wrong} wrong, dropped after {late_s} s")
+    return words, wrong
+
+
+def test_device_that_discards_late(image, kernel):
+    """What was hinted is dropped late; our driver does not let go of it before.
+
+    The stock driver does when the guest runs short of memory.
+    """
+    with guest.vhost_guest(kernel, "late", features=HINTS_ONLY) as (vm, device):
+        vm.run("modprobe virtio_balloon")
+        _, wrong = looked_at(vm, device, LATER_S, STOCK_BYTES)
+        assert wrong, "a driver that must lose data here has not"
+        device.mode = "normal"
+        vm.run("rmmod virtio_balloon")
+        before = guest.measure_free(vm)
+        running(vm, timeout_ms=60000)
+        for late_s, least in ((LATE_S, 1024 * MIB), (LATER_S, 64 * MIB)):
+            words, wrong = looked_at(vm, device, late_s, least)
+            assert words >= 1e8 and not wrong
+        device.mode = "normal"
+        told = device.snapshot()["bytes_told"]
+        vm.wait_until(device.hint, "the last run to be over", guest.SOON)
+        device.wait_for(lambda stats: stats.bytes_told > told + 1024 * MIB,
+                        guest.SOON, "a hint run of all that is free")
+        guest.unload(vm)
+        guest.expect_free(vm, before)
+
+
+def test_storm_of_command_ids(image, kernel):
+    """A host that asks, and asks again before it can be answered, gets the last."""
+    with guest.vhost_guest(kernel, "ids", features=(32, 3, 5)) as (vm, device):
+        before = guest.measure_free(vm)
+        running(vm)
+        load = check_memory(vm)
+        for _ in range(300):
+            device.hint()
+            device.unhint()
+        told = device.snapshot()["other"]
+        vm.wait_until(device.hint, "the device to ask once more", guest.SOON)
+        vm.wait_until(device.hint, "that to be answered", guest.SOON)
+        assert device.snapshot()["other"] > told
+        end_checked(vm, load)
+        guest.unload(vm)
+        guest.expect_free(vm, before)
+
+
 def test_device_that_stalls(image, kernel):
     """It is left alone for longer and longer, and in use as soon as it answers."""
     with guest.vhost_guest(kernel, "stalls", features=OWN) as (vm, device):

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
 """The virtio backend on devices that are unfit, small or gone."""
 
+import tempfile
+
 import pytest
 
 import guest
 from guest import MIB
 from lab.qemu import Vm
+from lab.vhost_balloon import VhostBalloon
 
 HELD_MIB = 384		# what a program uses and frees
 
@@ -107,6 +110,54 @@ def test_queue_numbers(image, properties):
         vm.wait_until(lambda: vm.resident() < before - guest.leaves(HELD_MIB) * MIB,
                       "memory to leave the host", guest.SOON)
         guest.end_held(vm, job)
+        guest.unload(vm)
+
+
+# Bits of virtio 1.2, 5.5.3, by what a device does for the guest or asks of it.
+STATS, HINTS, POISON, REPORTS = 1, 3, 4, 5
+VERSION_1 = 32
+FEW_PAGES = 1024
+
+
+def works_as_offered(vm, device, features):
+    """All that goes with these bits works, and what does not is said."""
+    # QEMU does not bear a change that is announced before.
+    vm.wait_until(device.guest_bytes, "the driver to be ready", guest.SOON)
+    device.set_target(FEW_PAGES)
+    device.wait_for(lambda stats: stats.config[1] == FEW_PAGES, guest.SOON,
+                    f"the balloon, with bits {features}")
+    guest.wait_value(vm, "state", "running" if {HINTS, REPORTS} & set(features)
+                     else "off")
+    assert ("bit 5" in guest.value(vm, "why/virtio")) == (REPORTS not in features)
+    seen = device.snapshot()
+    assert bool(seen["guest"]) == (STATS in features)
+    if REPORTS in features:
+        vm.run(f"echo again > {guest.SYSFS}/flush")
+        assert device.snapshot()["bytes_told"] > seen["bytes_told"]
+    if HINTS in features:
+        seen = device.snapshot()
+        assert device.hint()
+        vm.wait_until(device.hint, "the device to be told all", guest.SOON)
+        assert device.snapshot()["bytes_told"] > seen["bytes_told"]
+        device.unhint()
+    assert not device.snapshot()["refused"]
+
+
+def test_subsets_of_features(image):
+    """Whatever a device offers, each of its queues is what the driver takes it for."""
+    with Vm("7.3", "subsets", balloon=False, share_memory=True) as vm, \
+            tempfile.TemporaryDirectory(prefix="aersf-") as folder:
+        vm.run("modprobe aeration && modprobe aeration_virtio")
+        bits = (STATS, HINTS, POISON, REPORTS)
+        for number in range(2 ** len(bits)):
+            features = [bit for place, bit in enumerate(bits) if number >> place & 1]
+            with VhostBalloon(f"{folder}/{number}",
+                              features=(VERSION_1, *features)) as device:
+                device.plug_into(vm, id=f"vhost{number}")
+                works_as_offered(vm, device, features)
+                vm.qmp("device_del", id=f"vhost{number}")
+                vm.wait_event("DEVICE_DELETED", match=lambda data, number=number:
+                              data.get("device") == f"vhost{number}")
         guest.unload(vm)
 
 

@@ -3,8 +3,10 @@
  * Commands on standard input, one a line; each is answered by one line.
  *
  *	mode NAME	be evil in this way
- *	role ROLE	to this queue: inflate, deflate or reporting
+ *	role ROLE	to this queue: inflate, deflate, hinting or reporting
  *	delay MS	how long a while is
+ *	hint		ask the guest for all that is free; "busy" if that cannot be
+ *	unhint		do not ask it any more
  *	target PAGES	ask the guest to give up so many pages of 4 KiB
  *	stats		statistics as JSON
  */
@@ -36,6 +38,8 @@ static bool set_role(const char *name)
 		evil.role = ROLE_INFLATE;
 	else if (!strcmp(name, "deflate"))
 		evil.role = ROLE_DEFLATE;
+	else if (!strcmp(name, "hinting"))
+		evil.role = ROLE_HINTING;
 	else if (!strcmp(name, "reporting"))
 		evil.role = ROLE_REPORTING;
 	else
@@ -75,12 +79,18 @@ static void obey_line(struct balloon *b, char *line)
 		show(b);
 		return;
 	}
+	if (!strcmp(line, "hint")) {
+		puts(hints_ask(b) ? "busy" : "ok");
+		return;
+	}
 	if (!strcmp(line, "mode"))
 		ok = set_mode(value);
 	else if (!strcmp(line, "role"))
 		ok = set_role(value);
 	else if (!strcmp(line, "delay"))
 		evil.delay_ns = strtoull(value, NULL, 10) * NS_PER_MS;
+	else if (!strcmp(line, "unhint"))
+		hints_stop(b, "evil");
 	else if (!strcmp(line, "target"))
 		set_target(b, value);
 	else

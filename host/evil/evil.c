@@ -100,6 +100,8 @@ static void take(struct balloon *b, struct queue *q)
 	while (balloon_take(b, q)) {
 		if (evil.role == ROLE_REPORTING)
 			report_decode(b);
+		else if (evil.role == ROLE_HINTING)
+			report_hints(b);
 		else
 			b->stats.other++;
 		keep(b);
@@ -191,6 +193,8 @@ static void answer(struct balloon *b, struct queue *q)
 	}
 	if (answered)
 		balloon_signal(q);
+	if (!pending)
+		hints_settle(b);
 }
 
 /* What was used long ago is released now, whatever the mode. */

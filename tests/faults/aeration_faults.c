@@ -7,10 +7,10 @@
  * the given name return the given value at once.
  */
 #include <linux/atomic.h>
-#include <linux/kprobes.h>
 #include <linux/module.h>
 #include <linux/sched.h>
 #include <linux/string.h>
+#include "redirect.h"
 
 static char *symbol;
 module_param(symbol, charp, 0444);
@@ -52,7 +52,10 @@ static int on_entry(struct kprobe *probe, struct pt_regs *regs)
 
 NOKPROBE_SYMBOL(on_entry);
 
-static struct kprobe probe = { .pre_handler = on_entry };
+static struct kprobe probe = {
+	.pre_handler = on_entry,
+	.post_handler = never_a_jump,
+};
 
 static int __init faults_init(void)
 {

@@ -13,12 +13,12 @@
 #define pr_fmt(fmt) "aeration_pretend: " fmt
 
 #include <linux/io.h>
-#include <linux/kprobes.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/notifier.h>
 #include <linux/string.h>
 #include "../../core/choose/choose.h"
+#include "redirect.h"
 
 static char *host = "";
 module_param(host, charp, 0444);
@@ -118,11 +118,13 @@ static struct kprobe core_probes[] = {
 static struct kprobe cap_probe = {
 	.symbol_name = "hv_query_ext_cap",
 	.pre_handler = on_cap,
+	.post_handler = never_a_jump,
 };
 
 static struct kprobe call_probe = {
 	.symbol_name = "aeration_heat_call",
 	.pre_handler = on_call,
+	.post_handler = never_a_jump,
 };
 
 /* A probe that was taken away keeps an address that means nothing any more. */

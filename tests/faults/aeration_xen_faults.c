@@ -13,7 +13,6 @@
 #define pr_fmt(fmt) "aeration_xen_faults: " fmt
 
 #include <linux/atomic.h>
-#include <linux/kprobes.h>
 #include <linux/module.h>
 #include <linux/spinlock.h>
 #include <linux/string.h>
@@ -21,6 +20,7 @@
 #include <xen/interface/memory.h>
 #include <xen/page.h>
 #include <asm/xen/hypercall.h>
+#include "redirect.h"
 
 /* Largest extent of a domU, in pages. */
 #define EXTENT_PAGES	512
@@ -129,11 +129,13 @@ NOKPROBE_SYMBOL(on_question);
 static struct kprobe call_probe = {
 	.symbol_name = "aeration_xen_memory_op",
 	.pre_handler = on_call,
+	.post_handler = never_a_jump,
 };
 
 static struct kprobe question_probe = {
 	.symbol_name = "aeration_xen_mem_type",
 	.pre_handler = on_question,
+	.post_handler = never_a_jump,
 };
 
 static int __init faults_init(void)

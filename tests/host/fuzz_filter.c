@@ -19,7 +19,7 @@
 
 struct folders {
 	uint8_t there;		/* a bit each */
-	uint8_t number[3];
+	uint8_t number[4];
 } __attribute__((packed));
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -80,7 +80,8 @@ static bool with_arguments(const struct seccomp_data *d,
 			(uint32_t)d->args[2] == SANDBOX_CREATE);
 	case SYS_unlinkat:
 		return is_folder(d->args[0], box->stats) ||
-		       is_folder(d->args[0], box->socket);
+		       is_folder(d->args[0], box->socket) ||
+		       is_folder(d->args[0], box->control);
 	case SYS_renameat:
 	case SYS_renameat2:
 		return is_folder(d->args[0], box->stats);
@@ -133,6 +134,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	box.proc = folder(&folders, 0);
 	box.stats = folder(&folders, 1);
 	box.socket = folder(&folders, 2);
+	box.control = folder(&folders, 3);
 	nr = filter_build(code, LONGEST, &box);
 	MUST(nr && nr < LONGEST);
 	for (; size >= sizeof(call); size -= sizeof(call),

@@ -121,7 +121,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				      length));
 		}
 	}
-	MUST(listener_open(&s.listener) && show_init(&s));
+	MUST(listener_open(&s.listener) && control_open(&s.control) &&
+	     show_init(&s));
 	for (int i = 0; i < nr; i++) {
 		while (records_send(t, sock[i], &data, &size))
 			;

@@ -16,7 +16,8 @@ HIGH_AT = 1 << 32
 USER = 0x7f0000000000
 NEXT, WRITE, INDIRECT = 1, 2, 4
 SG, HINTS = 0, 1
-INFLATE, DEFLATE, STATS = 2, 4, 6   # beside SG
+INFLATE, DEFLATE, STATS, FREE_PAGE = 2, 4, 6, 8   # beside SG
+FIRST_RUN = 2   # the command id of the first hint run
 
 
 def words(*values):
@@ -159,6 +160,11 @@ SEEDS = {
         "deflate": ring(DEFLATE, [desc(0x1000, 12, 0)], [0], bytes(12)),
         "stats": ring(STATS, [desc(0x1000, 20, 0)] * 2, [0, 1],
                       struct.pack("<HQHQ", 4, 1 << 30, 77, 1)),
+        "free-page-hints": ring(FREE_PAGE, [
+            desc(0x1000, 4, 0), desc(0x2000, 0x1000, WRITE),
+            desc(HIGH_AT, 0x2000, WRITE), desc(0x1004, 4, 0),
+            desc(0x4000, 0x1000, WRITE)], range(5),
+            struct.pack("<II", FIRST_RUN, 0)),
         "too-many": ring(SG, [desc(0x2000, 0x1000, WRITE)], [0], count=9),
         "bad-head": ring(SG, [desc(0x2000, 0x1000, WRITE)], [8]),
     },
@@ -213,7 +219,8 @@ SEEDS = {
     "options": {
         "all": line("--socket-path", "s", "--socket-mode", "660",
                     "--socket-group", "kvm", "--user", "nobody", "--wire", "sg",
-                    "--balloon", "512", "--stats", "--stats-file", "f"),
+                    "--balloon", "512", "--control-socket", "c",
+                    "--stats", "--stats-file", "f"),
         "fd": line("--fd", "3", "--wire", "hints", "--allow-pinned",
                    "--release-reserved", "--no-sandbox"),
         "print": line("--print-capabilities", "--help", "-h"),
@@ -223,16 +230,17 @@ SEEDS = {
     },
     "filter": {
         # By number on x86-64: mmap, mprotect, fcntl, openat, unlinkat, ...
-        "arguments": bytes([7, 5, 6, 7]) + b"".join((
+        "arguments": bytes([15, 5, 6, 7, 8]) + b"".join((
             call(9, 0, 4096, 3), call(9, 0, 4096, 5), call(10, 0, 4096, 4),
             call(72, 0, 3), call(72, 0, 8), call(257, 5, 0, 0o2000000),
             call(257, 6, 0, 0o2400301), call(257, 0xffffff9c, 0, 0),
-            call(263, 6), call(263, 7), call(263, 5), call(264, 6),
+            call(263, 6), call(263, 7), call(263, 8), call(263, 5),
+            call(264, 6),
             call(316, 6), call(8, 0))),
-        "plain": bytes([0, 0, 0, 0]) + b"".join(
+        "plain": bytes(5) + b"".join(
             call(number) for number in (0, 1, 7, 3, 11, 28, 285, 41, 56, 59,
                                         101, 257, 263, 8)),
-        "arch": bytes([7, 5, 6, 7]) + call(0, arch=0x40000003) +
+        "arch": bytes([15, 5, 6, 7, 8]) + call(0, arch=0x40000003) +
                 call(0x40000000),
     },
 }

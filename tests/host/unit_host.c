@@ -324,7 +324,7 @@ static bool refused(long got)
 }
 
 /* Files of the sandbox's test; by descriptor, as the daemon has them. */
-static struct sandbox box = { -1, -1, -1 };
+static struct sandbox box = { -1, -1, -1, -1 };
 
 static long try_open(int folder, const char *name, int flags)
 {
@@ -336,7 +336,7 @@ static long try_open(int folder, const char *name, int flags)
 
 static int look_around(bool files)
 {
-	struct sandbox mine = { -1, -1, -1 };
+	struct sandbox mine = { -1, -1, -1, -1 };
 	void *page = mmap(NULL, BENCH_PAGE, PROT_READ, MAP_PRIVATE |
 			  MAP_ANONYMOUS, -1, 0);
 	long fd;

@@ -326,6 +326,14 @@ class VhostBalloon(Daemon):
         self._tell(f"role {role}")
         self._settings["affected"] = role
 
+    def hint(self):
+        """Ask the driver for all that is free; return whether that was possible."""
+        return self._tell("hint") == "ok\n"
+
+    def unhint(self):
+        """Do not ask it any more."""
+        self._tell("unhint")
+
     def set_target(self, num_pages):
         """Ask the driver to inflate to num_pages pages of 4 KiB."""
         self._tell(f"target {num_pages}")

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: GPL-2.0
+"""hintd's control socket: the host asks a guest for all that is free, now."""
+
+import contextlib
+import json
+import select
+import socket
+import struct
+import tempfile
+
+import pytest
+
+import guest
+from front import bits, hintd_lab
+from guest import MIB, leaves
+from lab import vhost_proto as proto
+from lab.vhost_balloon import CheckedHintd
+from lab.vhost_front import BUFFER, FREE, TIMEOUT_S
+from lab.vhost_proto import PAGE_SIZE, VRING_DESC_F_WRITE
+
+# What is accepted: VERSION_1, the protocol's own bit, hints and reports.
+FEATURES = bits(30, 32, 3, 5)
+HINTING = 2
+
+STOP, DONE, FIRST = 0, 1, 2
+
+HELD_MIB = 384
+
+
+class Control:
+    """A client of the control socket."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(TIMEOUT_S)
+        self.socket.connect(str(path))
+        self.answers = self.socket.makefile("r")
+
+    def tell(self, command):
+        """Send a command."""
+        self.socket.sendall(command.encode() + b"\n")
+
+    def answer(self):
+        """Return the next answer."""
+        return self.answers.readline()
+
+    def ask(self, command):
+        """Send a command; return its answer."""
+        self.tell(command)
+        return self.answer()
+
+    def close(self):
+        """Hang up."""
+        self.answers.close()
+        self.socket.close()
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """A function that gives a daemon, a front-end and a client."""
+    path = tmp_path / "control"
+    with hintd_lab(tmp_path) as make, contextlib.ExitStack() as stack:
+        def start(acked=FEATURES, **arguments):
+            hintd, front = make(acked=acked, more=["--control-socket", path],
+                                **arguments)
+            client = Control(path)
+            stack.callback(client.close)
+            return hintd, front, client
+        yield start
+
+
+def asked(front):
+    """Return the command id that the configuration has."""
+    reply = front.ask(proto.GET_CONFIG, proto.CONFIG_HEADER.pack(8, 4, 0) + bytes(4))
+    return struct.unpack("<I", reply[12:])[0]
+
+
+def wait_asked(front, wanted):
+    """Wait until the configuration asks for that."""
+    for _ in range(TIMEOUT_S * 10):
+        if asked(front) == wanted:
+            return
+        select.select([], [], [], 0.1)
+    raise AssertionError(f"command id {asked(front)}, not {wanted}")
+
+
+def word(front, value, **arguments):
+    """Post a word on the hinting queue; each has a place of its own."""
+    place = BUFFER + 4 * value
+    front.memory[place:place + 4] = struct.pack("<I", value)
+    front.post([(place, 4, 0)], queue=HINTING, **arguments)
+
+
+def block(front, address, length):
+    """Post a free block on the hinting queue."""
+    front.post([(address, length, VRING_DESC_F_WRITE)], queue=HINTING)
+
+
+def used(front, count):
+    """Wait until so many buffers of the hinting queue are used."""
+    front.wait_used(count, f"{count} buffers of the hinting queue", queue=HINTING)
+
+
+def test_flush(lab):
+    """Blocks between the id and 0 go, the host is told how much; again works."""
+    hintd, front, client = lab()
+    assert front.offered & bits(3)
+    for turn in range(2):
+        here = FREE + turn * MIB
+        assert asked(front) == (DONE if turn else STOP)
+        client.tell("flush")
+        wait_asked(front, FIRST + turn)
+        assert front.is_data(here, MIB)
+        block(front, here, PAGE_SIZE)
+        used(front, 4 * turn + 1)
+        assert front.is_data(here, MIB), "hinted before the run began"
+        word(front, FIRST + turn)
+        used(front, 4 * turn + 2)
+        block(front, here, 4 * PAGE_SIZE)
+        used(front, 4 * turn + 3)
+        assert front.is_hole(here, 4 * PAGE_SIZE)
+        assert asked(front) == FIRST + turn
+        word(front, STOP)
+        used(front, 4 * turn + 4)
+        length = 4 * PAGE_SIZE
+        assert client.answer() == f"ok hinted {length} released {length}\n"
+        assert asked(front) == DONE
+    stats = json.loads(client.ask("stats").removeprefix("ok "))
+    assert stats["blocks"] == 2 and not stats["refused"]
+
+
+def test_refused_hints(lab):
+    """What is no memory of the guest's is refused, and the run goes on."""
+    hintd, front, client = lab()
+    client.tell("flush")
+    wait_asked(front, FIRST)
+    word(front, FIRST)
+    for address, length in ((1 << 40, PAGE_SIZE), (FREE + 1, PAGE_SIZE), (FREE, 0)):
+        block(front, address, length)
+    block(front, FREE, PAGE_SIZE)
+    word(front, STOP)
+    assert client.answer() == f"ok hinted {PAGE_SIZE} released {PAGE_SIZE}\n"
+    assert json.loads(client.ask("stats").removeprefix("ok "))["refused"] == {
+        "outside RAM": 1, "misaligned": 2}
+
+
+def test_flush_without_a_guest(lab, tmp_path):
+    """No front-end, no bit 3, no queue: each is an answer at once."""
+    hintd, front, client = lab(acked=bits(30, 32, 5))
+    no = "error no guest is connected whose driver takes free page hints"
+    assert client.ask("flush").startswith(no)
+    front.close_quietly()
+    assert client.ask("flush").startswith(no)
+
+
+@pytest.mark.parametrize("how", ["reset", "gone", "queue"])
+def test_guest_ends_a_run(lab, how):
+    """A guest that goes away in a run ends it; one that was paused goes on."""
+    hintd, front, client = lab()
+    client.tell("flush")
+    wait_asked(front, FIRST)
+    word(front, FIRST)
+    used(front, 1)
+    if how == "queue":
+        base = front.stop_queue(HINTING)
+        front.start_queue(HINTING, base)
+        word(front, STOP)
+        assert client.answer() == "ok hinted 0 released 0\n"
+        return
+    if how == "reset":
+        front.acknowledged(proto.RESET_DEVICE, b"")
+    else:
+        front.close_quietly()
+    assert client.answer() in (
+        "error the guest has reset the device, or is gone\n",
+        "error the front-end is gone\n")
+    if how == "reset":
+        assert asked(front) == STOP
+
+
+def test_client_ends_a_run(lab, tmp_path):
+    """Who asked and goes away ends it; who only says nothing more does not."""
+    hintd, front, client = lab()
+    client.tell("flush")
+    wait_asked(front, FIRST)
+    client.close()
+    wait_asked(front, STOP)
+    word(front, FIRST)
+    block(front, FREE, MIB)
+    used(front, 2)
+    assert front.is_data(FREE, MIB), "nobody has asked for it any more"
+    other = Control(tmp_path / "control")
+    other.tell("flush")
+    other.socket.shutdown(socket.SHUT_WR)
+    wait_asked(front, FIRST + 1)
+    word(front, FIRST + 1)
+    block(front, FREE, MIB)
+    word(front, STOP)
+    assert other.answer() == f"ok hinted {MIB} released {MIB}\n"
+    assert other.answer() == ""
+    other.close()
+
+
+def test_commands(lab, tmp_path):
+    """What is not known is said; two clients take turns; the target changes."""
+    hintd, front, client = lab()
+    known = "error known are flush, balloon MIB and stats\n"
+    for odd in ("", "flush now", "balloon", "FLUSH"):
+        assert client.ask(odd) == known
+    most = 0xffffffff // 256
+    for odd in ("-1", "", "x", "1x", str(most + 1), "99999999999999999999"):
+        assert client.ask(f"balloon {odd}") == \
+            f"error balloon MIB: a number up to {most}\n"
+    assert client.ask("balloon 3") == "ok\n"
+    reply = front.ask(proto.GET_CONFIG, proto.CONFIG_HEADER.pack(0, 4, 0) + bytes(4))
+    assert struct.unpack("<I", reply[12:])[0] == 3 * 256
+    second = Control(tmp_path / "control")
+    second.tell("stats")
+    client.tell("flush\nstats")
+    wait_asked(front, FIRST)
+    word(front, FIRST)
+    word(front, STOP)
+    assert client.answer().startswith("ok hinted 0")
+    assert client.answer().startswith("ok {")
+    client.close()
+    assert second.answer().startswith("ok {")
+    second.socket.sendall(b"x" * 64)
+    assert second.answer() == "error a command has less than 64 bytes\n"
+    assert second.answer() == ""
+    second.close()
+
+
+def test_no_control_socket(tmp_path):
+    """Where it cannot be made the daemon says so; else it goes with the daemon."""
+    path = tmp_path / "control"
+    with CheckedHintd(tmp_path / "socket", "sg", ["--control-socket", path]) as hintd:
+        assert path.is_socket() and path.stat().st_mode & 0o777 == 0o600
+        assert hintd.stop() == 0
+    assert not path.exists()
+    path.write_text("a file", encoding="ascii")
+    hintd = CheckedHintd(tmp_path / "other", "sg", ["--control-socket", path])
+    with pytest.raises(Exception, match=f"{path} is in use by somebody else"):
+        hintd.start()
+    assert hintd.process.poll() == 3
+    assert not (tmp_path / "other").exists()
+
+
+def test_host_asks_a_guest(image):
+    """A real guest that runs: all that is free is back when the answer comes."""
+    with tempfile.TemporaryDirectory(prefix="aeration-") as folder:
+        path = f"{folder}/control"
+        with guest.hintd_at("sg", "--control-socket", path) as hintd, \
+                guest.hintd_guest("7.3", "asked", hintd) as vm:
+            vm.run("modprobe aeration window_ms=60000 && modprobe aeration_virtio")
+            guest.wait_value(vm, "state", "running")
+            client = Control(path)
+            client.socket.settimeout(guest.SOON)
+            for _ in range(2):
+                job = guest.hold(vm, HELD_MIB)
+                guest.free_held(vm, job)
+                backed = hintd.guest_bytes()
+                answer = client.ask("flush").split()
+                print(answer)
+                assert answer[0] == "ok"
+                assert int(answer[2]) > HELD_MIB * MIB
+                assert int(answer[4]) >= leaves(HELD_MIB) * MIB
+                assert backed - hintd.guest_bytes() >= leaves(HELD_MIB) * MIB
+                guest.end_held(vm, job)
+            client.close()
