@@ -122,9 +122,22 @@ static bool reply_u64(struct session *s, const struct message *msg,
 	return reply(s, msg, &value, sizeof(value));
 }
 
+static bool is_live(const struct balloon *b)
+{
+	const struct queue *q;
+
+	for (q = b->queue; q < b->queue + BALLOON_QUEUES; q++)
+		if (q->state == QUEUE_STARTED && q->enabled)
+			return true;
+	return false;
+}
+
 /**
  * session_tell_config - tell the driver that the configuration has changed
  * @s: the connection
+ *
+ * While the device is stopped that has to wait: QEMU 11.1 may end with SIGSEGV when it
+ * hears of a change as it stops a device.
  */
 void session_tell_config(struct session *s)
 {
@@ -133,6 +146,8 @@ void session_tell_config(struct session *s)
 		.flags = VU_VERSION,
 	};
 
+	if (!is_live(s->b))
+		return;
 	s->b->config_changed = false;
 	if (s->channel >= 0 && !send_all(s->channel, &header, sizeof(header)))
 		say("the front-end does not take word of a new configuration");

@@ -230,6 +230,28 @@ def test_commands(lab, tmp_path):
     second.close()
 
 
+def test_changes_wait_for_a_device_that_runs(lab):
+    """A front-end that has stopped the device hears of a change when it is started."""
+    hintd, front, client = lab()
+    ours, theirs = socket.socketpair()
+    ours.settimeout(TIMEOUT_S)
+    front.send(proto.SET_BACKEND_REQ_FD, b"", [theirs.fileno()])
+    assert client.ask("balloon 3") == "ok\n"
+    told = proto.HEADER.unpack(ours.recv(proto.HEADER.size))
+    assert told[0] == proto.BACKEND_CONFIG_CHANGE_MSG
+    queues = list(front.kicks)
+    for queue in queues:
+        front.stop_queue(queue)
+    assert client.ask("balloon 4") == "ok\n"
+    assert asked(front) == STOP
+    assert not select.select([ours], [], [], 0)[0], "told while it is stopped"
+    front.start_queue(queues[0])
+    told = proto.HEADER.unpack(ours.recv(proto.HEADER.size))
+    assert told[0] == proto.BACKEND_CONFIG_CHANGE_MSG
+    for one in (ours, theirs):
+        one.close()
+
+
 def test_no_control_socket(tmp_path):
     """Where it cannot be made the daemon says so; else it goes with the daemon."""
     path = tmp_path / "control"
