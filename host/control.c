@@ -205,7 +205,7 @@ void control_answer(struct control *c, struct balloon *b)
 {
 	const struct hints *h = &b->hints;
 
-	if (!c->waits || h->state != HINTS_NONE)
+	if (!c->waits || !hints_over(b))
 		return;
 	c->waits = false;
 	if (h->failed)

@@ -40,7 +40,7 @@ const char *hints_ask(struct balloon *b)
 {
 	struct hints *h = &b->hints;
 
-	if (h->state != HINTS_NONE)
+	if (!hints_over(b))
 		return "one is under way";
 	if (!takes_hints(b))
 		return "no guest is connected whose driver takes free page hints (feature bit 3)";
@@ -48,6 +48,8 @@ const char *hints_ask(struct balloon *b)
 							    h->id + 1;
 	h->state = HINTS_ASKED;
 	h->told = 0;
+	h->state_before = h->state;
+	h->told_before = 0;
 	h->released = 0;
 	h->released_before = b->stats.bytes_released;
 	h->failed = NULL;
@@ -56,18 +58,34 @@ const char *hints_ask(struct balloon *b)
 }
 
 /**
+ * hints_over - is nothing under way that anybody waits for?
+ * @b: the device
+ *
+ * Return: true if so.
+ */
+bool hints_over(const struct balloon *b)
+{
+	return b->hints.state == HINTS_NONE || b->hints.state == HINTS_STOPPING;
+}
+
+/**
  * hints_stop - end a run, if there is one
  * @b: the device
  * @why: in words, a constant
  *
- * What the guest still hints of it is used, and not given back.
+ * What the guest hints of it from now on is used, and not given back. A driver that has
+ * begun says when it is at the end, and is told then that the device is done: until it
+ * hears that it keeps blocks, or takes them for reported.
  */
 void hints_stop(struct balloon *b, const char *why)
 {
-	if (b->hints.state == HINTS_NONE)
+	struct hints *h = &b->hints;
+
+	if (h->state == HINTS_NONE)
 		return;
-	b->hints.state = HINTS_NONE;
-	b->hints.failed = why;
+	h->state = takes_hints(b) ? HINTS_STOPPING : HINTS_NONE;
+	h->state_before = h->state;
+	h->failed = why;
 	tell(b, HINT_STOP);
 }
 
@@ -75,19 +93,36 @@ void hints_stop(struct balloon *b, const char *why)
  * hints_word - the driver says which run it is in
  * @b: the device
  * @word: a command id, or HINT_STOP
- *
- * A queue that was stopped may bring one twice.
  */
 void hints_word(struct balloon *b, uint32_t word)
 {
 	struct hints *h = &b->hints;
 
-	if (h->state == HINTS_NONE)
-		return;
-	if (word == h->id)
+	if (word == h->id && h->state == HINTS_ASKED)
 		h->state = HINTS_COMING;
-	else if (h->state == HINTS_COMING)
+	else if (word != h->id && (h->state == HINTS_COMING ||
+				   h->state == HINTS_STOPPING))
 		h->state = HINTS_OVER;
+}
+
+/**
+ * hints_taking - buffers are about to be taken, which are used together
+ * @b: the device
+ */
+void hints_taking(struct balloon *b)
+{
+	b->hints.state_before = b->hints.state;
+	b->hints.told_before = b->hints.told;
+}
+
+/**
+ * hints_untake - they are not used: a queue that stops may bring them again
+ * @b: the device
+ */
+void hints_untake(struct balloon *b)
+{
+	b->hints.state = b->hints.state_before;
+	b->hints.told = b->hints.told_before;
 }
 
 /**

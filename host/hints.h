@@ -18,12 +18,15 @@ struct balloon;
  * @HINTS_NONE: there is none
  * @HINTS_ASKED: the guest has not begun
  * @HINTS_COMING: it has
+ * @HINTS_STOPPING: it is not wanted any more, and the guest has begun or may have; what
+ *	it still hints is used, and not given back
  * @HINTS_OVER: it has said that it is at the end; its last buffers are not used yet
  */
 enum hint_state {
 	HINTS_NONE,
 	HINTS_ASKED,
 	HINTS_COMING,
+	HINTS_STOPPING,
 	HINTS_OVER,
 };
 
@@ -35,6 +38,8 @@ enum hint_state {
  * @released: bytes given back to the host meanwhile, reports included
  * @released_before: of the device, when it was asked for
  * @failed: why the last one came to nothing, or NULL
+ * @state_before: @state as it was before the buffers that are not used yet
+ * @told_before: likewise, of @told
  */
 struct hints {
 	enum hint_state state;
@@ -43,11 +48,16 @@ struct hints {
 	uint64_t released;
 	uint64_t released_before;
 	const char *failed;
+	enum hint_state state_before;
+	uint64_t told_before;
 };
 
 const char *hints_ask(struct balloon *b);
 void hints_stop(struct balloon *b, const char *why);
 void hints_word(struct balloon *b, uint32_t word);
 void hints_settle(struct balloon *b);
+void hints_taking(struct balloon *b);
+void hints_untake(struct balloon *b);
+bool hints_over(const struct balloon *b);
 
 #endif /* HINTD_HINTS_H */

@@ -16,6 +16,8 @@ static void take_reports(struct balloon *b, struct queue *q, enum role role)
 {
 	struct pending *p = &b->pending;
 
+	if (role == ROLE_HINTING)
+		hints_taking(b);
 	while (p->nr < BURST && runs_room(&b->runs) >= RING_MAX &&
 	       balloon_take(b, q)) {
 		if (role == ROLE_HINTING)
@@ -42,6 +44,8 @@ static uint16_t drop(struct balloon *b)
 {
 	uint16_t nr = (uint16_t)b->pending.nr;
 
+	if (balloon_role(b, b->pending.q) == ROLE_HINTING)
+		hints_untake(b);
 	runs_clear(&b->runs);
 	b->pending.q = NULL;
 	b->pending.nr = 0;

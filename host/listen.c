@@ -196,7 +196,7 @@ int listener_accept(const struct listener *l)
 	}
 	if (peer_may_connect(sock, l->anybody))
 		return sock;
-	say("refused a connection of another user at %s; --socket-group or --socket-mode allow a front-end",
+	say("refused a connection of another user at %s; a front-end's is allowed by --socket-group or --socket-mode",
 	    listener_name(l));
 	close(sock);
 	return -1;

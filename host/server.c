@@ -190,6 +190,8 @@ enum hintd_exit server_run(struct server *s)
 		else if (s->connected)
 			serve_session(s, fds);
 		control_answer(&s->control, s->b);
+		if (s->connected && s->b->config_changed)
+			session_tell_config(&s->session);
 		if (!s->connected && s->listener.connected)
 			break;
 		if (now_ns() >= s->tick_ns)
@@ -198,6 +200,7 @@ enum hintd_exit server_run(struct server *s)
 	show_end(s);
 	if (s->connected)
 		session_close(&s->session);
+	control_answer(&s->control, s->b);
 	control_close(&s->control, s->b);
 	listener_close(&s->listener);
 	return EXIT_ENDED;

@@ -166,6 +166,8 @@ static const char *set_features(struct session *s, uint64_t features)
 		    features != b->acked)
 			return "queues are in use";
 	b->acked = features;
+	if (!(features >> BALLOON_F_FREE_PAGE_HINT & 1))
+		hints_stop(b, "the guest's driver takes no free page hints");
 	/* The document, "Ring states". */
 	if (!(features >> VU_F_PROTOCOL_FEATURES & 1))
 		for (i = 0; i < BALLOON_QUEUES; i++)
@@ -198,6 +200,9 @@ static const char *start_queue(struct balloon *b, struct queue *q,
 	q->state = QUEUE_STARTED;
 	if (balloon_role(b, q) == ROLE_REPORTING)
 		b->stats.starts++;
+	/* It may be another driver's, which has not heard of a run yet. */
+	if (balloon_role(b, q) == ROLE_HINTING && !hints_over(b))
+		b->config_changed = true;
 	return NULL;
 }
 

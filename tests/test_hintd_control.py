@@ -189,6 +189,9 @@ def test_client_ends_a_run(lab, tmp_path):
     block(front, FREE, MIB)
     used(front, 2)
     assert front.is_data(FREE, MIB), "nobody has asked for it any more"
+    word(front, STOP)
+    used(front, 3)
+    wait_asked(front, DONE)
     other = Control(tmp_path / "control")
     other.tell("flush")
     other.socket.shutdown(socket.SHUT_WR)
