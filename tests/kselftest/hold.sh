@@ -184,7 +184,8 @@ check "held pages are marked offline" offline "$(held_pfn)"
 refuse EINVAL "restore takes only a one" put $S/restore 0
 
 kills=$(oom_kills)
-mib=$((total * 85 / 100))
+# A kernel keeps up to 48 MiB of it on lists of its processors (7.3, two of them).
+mib=$((total * 80 / 100))
 check "a program gets all of it" burst $mib
 check "nobody was killed for it" [ "$(oom_kills)" -eq "$kills" ]
 check "it is held again afterwards" soon holds $((mib / 2))
