@@ -476,7 +476,7 @@ def test_other_users_are_refused(tmp_path, chosen):
                 assert done.stdout == "20\n", done.stderr
             else:
                 assert done.stdout != "20\n"
-                assert "refused a front-end of another user" in \
+                assert "refused a connection of another user" in \
                     next_line(one)
 
 
