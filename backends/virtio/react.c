@@ -102,7 +102,6 @@ static int vb_react(struct aerator_dev_info *dev, struct aerator_batch *batch)
 		err = report(vb, batch);
 	if (err)
 		return err;
-	WRITE_ONCE(vb->acked_at, jiffies);
 	for (i = 0; i < batch->nr; i++)
 		batch->block[i].state = AERATOR_BLOCK_HELD;
 	return 0;

@@ -27,9 +27,6 @@ static unsigned long did_well(const struct vb *vb)
 {
 	unsigned long acked = READ_ONCE(vb->acked_at);
 
-	/* Without reports there is no sign of it. */
-	if (!vb->offered)
-		return jiffies - vb->live_at;
 	return time_after(acked, vb->live_at) ? acked - vb->live_at : 0;
 }
 
