@@ -1,70 +1,59 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Commands over a socket, one a line; each is answered by one line that begins with "ok"
- * or "error". One client at a time; others wait. See hintd.8, CONTROL SOCKET.
+ * or "error". Several clients may be connected, and each is served as soon as it says
+ * something. See hintd.8, CONTROL SOCKET.
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 #include "control.h"
-#include "log.h"
-
-/* Room for the statistics, which are the longest answer. */
-#define ANSWER_MAX	4096
 
 /* Pages of the balloon in a MiB. */
 #define PAGES_PER_MIB	256
 
-/* Whoever does not take an answer does not get it: nobody waits for that. */
-static void say_to(struct control *c, const char *text, size_t size)
+#define NS_PER_S	1000000000ULL
+
+/*
+ * How long a guest that is asked may say nothing. One that is paused does not, nor one
+ * whose driver serves no hint runs because its free pages have a content.
+ */
+#define SILENCE_S	30
+
+/* How long a front-end may take to read that a run is over. */
+#define READ_NS		(10 * NS_PER_S)
+
+/* Who waits for the end of a hint run. Return: the client, or NULL. */
+static const struct client *waiting(const struct control *c)
 {
-	if (send(c->client, text, size, MSG_NOSIGNAL | MSG_DONTWAIT) !=
-	    (ssize_t)size)
-		say("the client of the control socket does not take an answer");
+	const struct client *one;
+
+	for (one = c->client; one < c->client + CONTROL_CLIENTS; one++)
+		if (one->waits)
+			return one;
+	return NULL;
 }
 
-static void __attribute__((format(printf, 2, 3)))
-answer_line(struct control *c, const char *format, ...)
+static void hang_up(struct client *one, struct balloon *b)
 {
-	char text[ANSWER_MAX];
-	va_list args;
-	int size;
-
-	va_start(args, format);
-	size = vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	say_to(c, text, (size_t)size);
-}
-
-static void hang_up(struct control *c, struct balloon *b)
-{
-	if (c->client >= 0)
-		close(c->client);
-	c->client = -1;
-	c->have = 0;
-	c->ended = false;
-	if (c->waits)
+	if (one->waits)
 		hints_stop(b, "whoever asked for it is gone");
-	c->waits = false;
+	client_connect(one, -1);
 }
 
-static void flush(struct control *c, struct balloon *b)
+static void flush(struct client *one, struct balloon *b)
 {
 	const char *why = hints_ask(b);
 
 	if (why)
-		answer_line(c, "error %s\n", why);
+		client_say(one, "error %s\n", why);
 	else
-		c->waits = true;
+		one->waits = true;
 }
 
-static void set_balloon(struct control *c, struct balloon *b, const char *text)
+static void set_balloon(struct client *one, struct balloon *b, const char *text)
 {
 	unsigned long most = UINT32_MAX / PAGES_PER_MIB, mib;
 	char *end;
@@ -72,55 +61,52 @@ static void set_balloon(struct control *c, struct balloon *b, const char *text)
 	errno = 0;
 	mib = strtoul(text, &end, 10);
 	if (*text < '0' || *text > '9' || *end || errno || mib > most) {
-		answer_line(c, "error balloon MIB: a number up to %lu\n", most);
+		client_say(one, "error balloon MIB: a number up to %lu\n",
+			   most);
 		return;
 	}
 	b->config.num_pages = (uint32_t)mib * PAGES_PER_MIB;
 	b->config_changed = true;
-	answer_line(c, "ok\n");
+	client_say(one, "ok\n");
 }
 
-static void show_stats(struct control *c, const struct balloon *b)
+static void show_stats(struct client *one, const struct balloon *b)
 {
-	char text[ANSWER_MAX] = "ok ";
-	FILE *out = fmemopen(text + 3, sizeof(text) - 3, "w");
+	char text[CLIENT_ANSWER - sizeof("ok ")] = "";
+	FILE *out = fmemopen(text, sizeof(text), "w");
 
 	if (!out) {
-		answer_line(c, "error %s\n", strerror(errno));
+		client_say(one, "error %s\n", strerror(errno));
 		return;
 	}
 	stats_json(&b->stats, memory_backed(&b->mem), out);
 	fclose(out);
-	say_to(c, text, strlen(text));
+	client_say(one, "ok %s", text);
 }
 
-static void obey(struct control *c, struct balloon *b, const char *line)
+static void obey(struct control *c, struct client *one, struct balloon *b,
+		 const char *line)
 {
-	if (!strcmp(line, "flush"))
-		flush(c, b);
+	if (!strcmp(line, "flush") && waiting(c))
+		client_say(one, "error somebody else waits for one\n");
+	else if (!strcmp(line, "flush"))
+		flush(one, b);
 	else if (!strncmp(line, "balloon ", strlen("balloon ")))
-		set_balloon(c, b, line + strlen("balloon "));
+		set_balloon(one, b, line + strlen("balloon "));
 	else if (!strcmp(line, "stats"))
-		show_stats(c, b);
+		show_stats(one, b);
 	else
-		answer_line(c, "error known are flush, balloon MIB and stats\n");
+		client_say(one, "error known are flush, balloon MIB and stats\n");
 }
 
-/* Commands that came behind one that is waited for have to wait, too. */
-static void obey_lines(struct control *c, struct balloon *b)
+static void obey_lines(struct control *c, struct client *one, struct balloon *b)
 {
-	char *end;
+	char line[CLIENT_LINE];
 
-	while (!c->waits && (end = memchr(c->line, '\n', c->have))) {
-		*end++ = '\0';
-		obey(c, b, c->line);
-		c->have -= (size_t)(end - c->line);
-		memmove(c->line, end, c->have);
-	}
-	if (c->waits || c->have < sizeof(c->line))
-		return;
-	answer_line(c, "error a command has less than %d bytes\n", CONTROL_LINE);
-	hang_up(c, b);
+	while (client_line(one, line))
+		obey(c, one, b, line);
+	if (client_is_done(one))
+		hang_up(one, b);
 }
 
 /**
@@ -131,91 +117,125 @@ static void obey_lines(struct control *c, struct balloon *b)
  */
 bool control_open(struct control *c)
 {
-	c->client = -1;
+	struct client *one;
+
+	for (one = c->client; one < c->client + CONTROL_CLIENTS; one++)
+		client_init(one);
 	return !c->listener.path || listener_open(&c->listener);
 }
 
 /**
- * control_fd - what to wait for
+ * control_fill - what to wait for
  * @c: the socket
- *
- * Return: a descriptor, or -1.
+ * @fds: CONTROL_PLACES places of a set; set
  */
-int control_fd(const struct control *c)
+void control_fill(const struct control *c, struct pollfd *fds)
 {
-	if (c->client >= 0)
-		return c->client;
-	return c->listener.path ? c->listener.fd : -1;
+	const struct client *one;
+
+	for (one = c->client; one < c->client + CONTROL_CLIENTS; one++)
+		*fds++ = (struct pollfd){
+			.fd = one->fd,
+			.events = client_events(one),
+		};
+	*fds = (struct pollfd){
+		.fd = c->listener.path ? c->listener.fd : -1,
+		.events = POLLIN,
+	};
 }
 
 /**
- * control_events - what of it to wait for
+ * control_until_ns - when to call control_answer() though nothing happens
  * @c: the socket
+ * @b: the device
  *
- * A client that has ended is waited for to go; one that has said a lot, while it waits
- * for an answer, has to wait with the rest.
- *
- * Return: as in struct pollfd.
+ * Return: the time, ns, or NEVER_NS.
  */
-short control_events(const struct control *c)
+uint64_t control_until_ns(const struct control *c, const struct balloon *b)
 {
-	return c->ended || c->have == sizeof(c->line) ? 0 : POLLIN;
+	if (!waiting(c))
+		return NEVER_NS;
+	return b->hints.since_ns +
+	       (hints_over(b) ? READ_NS : SILENCE_S * NS_PER_S);
 }
 
-/* Return: whether there is more to come. */
-static bool receive(struct control *c)
+/* A place for one more. Of those that are connected one does not wait for a run. */
+static struct client *place(struct control *c)
 {
-	ssize_t got;
+	struct client *one, *found = NULL;
 
-	if (c->ended)
-		return false;
-	got = read(c->client, c->line + c->have, sizeof(c->line) - c->have);
-	if (got > 0)
-		c->have += (size_t)got;
-	return got > 0 || (got < 0 && errno == EAGAIN);
+	for (one = c->client; one < c->client + CONTROL_CLIENTS; one++) {
+		if (one->fd < 0)
+			return one;
+		if (!one->waits && (!found || one->heard_ns < found->heard_ns))
+			found = one;
+	}
+	return found;
+}
+
+static void accept_one(struct control *c)
+{
+	int fd = listener_accept(&c->listener);
+
+	if (fd >= 0)
+		client_connect(place(c), fd);
 }
 
 /**
  * control_serve - somebody has come, said something, or gone
  * @c: the socket
  * @b: the device
+ * @fds: what control_fill() has set, with what came of it
  *
  * Never waits.
  */
-void control_serve(struct control *c, struct balloon *b)
+void control_serve(struct control *c, struct balloon *b,
+		   const struct pollfd *fds)
 {
-	if (c->client < 0) {
-		c->client = listener_accept(&c->listener);
-		return;
-	}
-	if (receive(c))
-		obey_lines(c, b);
-	else if (c->waits && !c->ended)
-		c->ended = true;
-	else
-		hang_up(c, b);
+	struct client *one;
+
+	for (one = c->client; one < c->client + CONTROL_CLIENTS; one++)
+		if (fds++->revents) {
+			client_receive(one);
+			obey_lines(c, one, b);
+		}
+	if (fds->revents)
+		accept_one(c);
 }
 
 /**
  * control_answer - tell whoever waits for a hint run that it is over
  * @c: the socket
  * @b: the device
+ *
+ * Not before the front-end has read so: who is answered may stop the guest at once, and
+ * QEMU 11.1 may end with SIGSEGV if it hears of a change while it stops a device.
  */
 void control_answer(struct control *c, struct balloon *b)
 {
 	const struct hints *h = &b->hints;
+	const struct client *waits = waiting(c);
+	struct client *one;
+	bool late;
 
-	if (!c->waits || !hints_over(b))
+	if (!waits)
 		return;
-	c->waits = false;
+	late = now_ns() >= control_until_ns(c, b);
+	if (!hints_over(b)) {
+		if (late)
+			hints_stop(b, "the guest has said nothing for 30 s");
+		return;
+	}
+	if (b->config_unread && !late)
+		return;
+	one = &c->client[waits - c->client];
+	one->waits = false;
 	if (h->failed)
-		answer_line(c, "error %s\n", h->failed);
+		client_say(one, "error %s\n", h->failed);
 	else
-		answer_line(c, "ok hinted %" PRIu64 " released %" PRIu64 "\n",
-			    h->told, h->released);
-	obey_lines(c, b);
-	if (c->ended && !c->waits)
-		hang_up(c, b);
+		client_say(one, "ok hinted %" PRIu64 " released %" PRIu64 "\n",
+			   h->told, h->released);
+	obey_lines(c, one, b);
 }
 
 /**
@@ -225,7 +245,10 @@ void control_answer(struct control *c, struct balloon *b)
  */
 void control_close(struct control *c, struct balloon *b)
 {
-	hang_up(c, b);
+	struct client *one;
+
+	for (one = c->client; one < c->client + CONTROL_CLIENTS; one++)
+		hang_up(one, b);
 	if (c->listener.path)
 		listener_close(&c->listener);
 }

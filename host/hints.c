@@ -17,6 +17,7 @@ static void tell(struct balloon *b, uint32_t cmd)
 {
 	b->config.hint_cmd = cmd;
 	b->config_changed = true;
+	b->hints.since_ns = now_ns();
 }
 
 static bool takes_hints(const struct balloon *b)

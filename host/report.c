@@ -190,6 +190,7 @@ void report_hints(struct balloon *b)
 	uint32_t word;
 
 	b->stats.other++;
+	b->hints.since_ns = now_ns();
 	if (gather(b, &word, sizeof(word)) == sizeof(word))
 		hints_word(b, le32toh(word));
 	if (b->hints.state != HINTS_COMING)

@@ -88,7 +88,7 @@ enum place {
 	PLACE_SIGNALS,
 	PLACE_INPUT,
 	PLACE_CONTROL,
-	PLACE_FRONT_END,
+	PLACE_FRONT_END = PLACE_CONTROL + CONTROL_PLACES,
 	PLACE_LISTENER,		/* looked at while nobody is served */
 	PLACE_KICKS,
 	NR_PLACES = PLACE_KICKS + BALLOON_QUEUES
@@ -101,7 +101,6 @@ static void fill(const struct server *s, struct pollfd *fds)
 	memset(fds, 0, NR_PLACES * sizeof(fds[0]));
 	fds[PLACE_SIGNALS].fd = s->signals;
 	fds[PLACE_INPUT].fd = s->input;
-	fds[PLACE_CONTROL].fd = control_fd(&s->control);
 	fds[PLACE_FRONT_END].fd = s->connected ? s->session.sock : -1;
 	fds[PLACE_LISTENER].fd = !s->connected || is_mute(s) ? s->listener.fd :
 							       -1;
@@ -109,7 +108,7 @@ static void fill(const struct server *s, struct pollfd *fds)
 		fds[PLACE_KICKS + i].fd = s->b->queue[i].kick;
 	for (i = 0; i < NR_PLACES; i++)
 		fds[i].events = POLLIN;
-	fds[PLACE_CONTROL].events = control_events(&s->control);
+	control_fill(&s->control, fds + PLACE_CONTROL);
 }
 
 static int timeout_ms(const struct server *s)
@@ -117,8 +116,11 @@ static int timeout_ms(const struct server *s)
 	uint64_t until = s->b->wake_ns < s->tick_ns ? s->b->wake_ns :
 						      s->tick_ns;
 	uint64_t mute = s->session.since_ns + SILENCE_NS;
+	uint64_t asked = control_until_ns(&s->control, s->b);
 	uint64_t now = now_ns();
 
+	if (asked < until)
+		until = asked;
 	if (s->connected && !s->session.spoken && now < mute && mute < until)
 		until = mute;
 	if (until == NEVER_NS)
@@ -140,6 +142,12 @@ static void drain(struct queue *q)
 	q->kick = -1;
 }
 
+static void tell_config(struct server *s)
+{
+	if (s->connected && s->b->config_changed)
+		session_tell_config(&s->session);
+}
+
 static void serve_session(struct server *s, const struct pollfd *fds)
 {
 	struct queue *q;
@@ -156,8 +164,6 @@ static void serve_session(struct server *s, const struct pollfd *fds)
 		return;
 	}
 	balloon_serve(s->b);
-	if (s->b->config_changed)
-		session_tell_config(&s->session);
 	if (s->b->behaviour->hang_up)
 		disconnect(s);
 }
@@ -183,15 +189,15 @@ enum hintd_exit server_run(struct server *s)
 		if (fds[PLACE_SIGNALS].revents ||
 		    (fds[PLACE_INPUT].revents && !s->obey(s->b)))
 			break;
-		if (fds[PLACE_CONTROL].revents)
-			control_serve(&s->control, s->b);
+		control_serve(&s->control, s->b, fds + PLACE_CONTROL);
 		if (fds[PLACE_LISTENER].revents)
 			connect_one(s);
 		else if (s->connected)
 			serve_session(s, fds);
+		tell_config(s);
 		control_answer(&s->control, s->b);
-		if (s->connected && s->b->config_changed)
-			session_tell_config(&s->session);
+		/* It may have gone on to the next command. */
+		tell_config(s);
 		if (!s->connected && s->listener.connected)
 			break;
 		if (now_ns() >= s->tick_ns)

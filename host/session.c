@@ -85,6 +85,7 @@ void session_close(struct session *s)
 		q->num = 0;
 	}
 	hints_stop(s->b, "the front-end is gone");
+	s->b->config_unread = false;
 	s->b->wake_ns = NEVER_NS;
 	memory_clear(&s->b->mem);
 	peer_close(&s->b->peer);
@@ -149,7 +150,10 @@ void session_tell_config(struct session *s)
 	if (!is_live(s->b))
 		return;
 	s->b->config_changed = false;
-	if (s->channel >= 0 && !send_all(s->channel, &header, sizeof(header)))
+	if (s->channel < 0)
+		return;
+	s->b->config_unread = send_all(s->channel, &header, sizeof(header));
+	if (!s->b->config_unread)
 		say("the front-end does not take word of a new configuration");
 }
 
@@ -227,6 +231,7 @@ static bool get_config(struct session *s, struct message *msg)
 
 	/* As many bytes as were asked for; there is nothing behind ours. */
 	balloon_read_config(s->b, bytes);
+	s->b->config_unread = false;
 	memset(config->data, 0, sizeof(config->data));
 	if (config->offset < BALLOON_CONFIG_SIZE)
 		memcpy(config->data, bytes + config->offset, config->size);

@@ -41,9 +41,9 @@ enum violation {
  * @max_descriptors: in one report
  * @payload: bytes that the descriptors of all reports took, and words
  * @indirect: reports with an indirect table
- * @told: blocks in all reports, refused ones included
- * @blocks: blocks that were let through
- * @bytes_told: in those
+ * @told: blocks in all reports, and hinted in a run; refused ones included
+ * @blocks: blocks of those that were let through
+ * @bytes_told: in the latter
  * @bytes_released: given back to the host; what was told twice counts once
  * @punches: system calls for that
  * @bytes_partial: not given back, being parts of a huge page

@@ -14,7 +14,7 @@ import guest
 from front import bits, hintd_lab
 from guest import MIB, leaves
 from lab import vhost_proto as proto
-from lab.vhost_balloon import CheckedHintd
+from lab.vhost_balloon import CheckedHintd, Hintd
 from lab.vhost_front import BUFFER, FREE, TIMEOUT_S
 from lab.vhost_proto import PAGE_SIZE, VRING_DESC_F_WRITE
 
@@ -69,6 +69,10 @@ def lab(tmp_path):
         yield start
 
 
+both_ways = pytest.mark.parametrize("daemon", [CheckedHintd, Hintd],
+                                    ids=["checked", "in its sandbox"])
+
+
 def asked(front):
     """Return the command id that the configuration has."""
     reply = front.ask(proto.GET_CONFIG, proto.CONFIG_HEADER.pack(8, 4, 0) + bytes(4))
@@ -101,9 +105,10 @@ def used(front, count):
     front.wait_used(count, f"{count} buffers of the hinting queue", queue=HINTING)
 
 
-def test_flush(lab):
+@both_ways
+def test_flush(lab, daemon):
     """Blocks between the id and 0 go, the host is told how much; again works."""
-    hintd, front, client = lab()
+    hintd, front, client = lab(daemon=daemon)
     assert front.offered & bits(3)
     for turn in range(2):
         here = FREE + turn * MIB
@@ -144,43 +149,125 @@ def test_refused_hints(lab):
         "outside RAM": 1, "misaligned": 2}
 
 
-def test_flush_without_a_guest(lab, tmp_path):
+NO_GUEST = ("error no guest is connected whose driver takes free page hints "
+            "(feature bit 3)\n")
+
+
+@pytest.mark.parametrize("without", ["bit 3", "queue", "front-end"])
+def test_flush_without_a_guest(lab, without):
     """No front-end, no bit 3, no queue: each is an answer at once."""
-    hintd, front, client = lab(acked=bits(30, 32, 5))
-    no = "error no guest is connected whose driver takes free page hints"
-    assert client.ask("flush").startswith(no)
-    front.close_quietly()
-    assert client.ask("flush").startswith(no)
+    hintd, front, client = lab(acked=bits(30, 32, 5) if without == "bit 3" else FEATURES)
+    if without == "queue":
+        front.stop_queue(HINTING)
+    if without == "front-end":
+        front.close_quietly()
+    assert client.ask("flush") == NO_GUEST
 
 
-@pytest.mark.parametrize("how", ["reset", "gone", "queue"])
-def test_guest_ends_a_run(lab, how):
-    """A guest that goes away in a run ends it; one that was paused goes on."""
-    hintd, front, client = lab()
+def begin_run(front, client):
+    """Ask for a run; the guest begins."""
     client.tell("flush")
     wait_asked(front, FIRST)
     word(front, FIRST)
     used(front, 1)
-    if how == "queue":
-        base = front.stop_queue(HINTING)
-        front.start_queue(HINTING, base)
-        word(front, STOP)
-        assert client.answer() == "ok hinted 0 released 0\n"
-        return
+
+
+@pytest.mark.parametrize("how, answer", [
+    ("reset", "the guest has reset the device, or is gone"),
+    ("bits", "the guest's driver takes no free page hints"),
+    ("gone", "the front-end is gone")])
+def test_guest_ends_a_run(lab, how, answer):
+    """A guest that goes away in a run ends it."""
+    hintd, front, client = lab()
+    begin_run(front, client)
     if how == "reset":
         front.acknowledged(proto.RESET_DEVICE, b"")
+    elif how == "bits":
+        # As QEMU does when a driver without bit 3 takes over.
+        for queue in list(front.kicks):
+            front.stop_queue(queue)
+        front.acknowledged(proto.SET_FEATURES, struct.pack("<Q", bits(30, 32, 5)))
     else:
         front.close_quietly()
-    assert client.answer() in (
-        "error the guest has reset the device, or is gone\n",
-        "error the front-end is gone\n")
-    if how == "reset":
+    assert client.answer() == f"error {answer}\n"
+    if how != "gone":
         assert asked(front) == STOP
 
 
-def test_client_ends_a_run(lab, tmp_path):
-    """Who asked and goes away ends it; who only says nothing more does not."""
+def test_paused_guest_goes_on(lab):
+    """A guest whose queue is stopped in a run, and started again, goes on."""
     hintd, front, client = lab()
+    begin_run(front, client)
+    base = front.stop_queue(HINTING)
+    front.acknowledged(proto.SET_FEATURES, struct.pack("<Q", FEATURES))
+    front.start_queue(HINTING, base)
+    block(front, FREE, MIB)
+    word(front, STOP)
+    assert client.answer() == f"ok hinted {MIB} released {MIB}\n"
+    assert front.is_hole(FREE, MIB)
+
+
+def test_guest_that_says_nothing(lab):
+    """That is an error after half a minute, and nothing is taken of it any more."""
+    hintd, front, client = lab()
+    client.socket.settimeout(guest.SOON)
+    client.tell("flush")
+    assert client.answer() == "error the guest has said nothing for 30 s\n"
+    assert asked(front) == STOP
+    word(front, FIRST)
+    block(front, FREE, MIB)
+    word(front, STOP)
+    used(front, 3)
+    assert front.is_data(FREE, MIB)
+    wait_asked(front, DONE)
+    client.tell("flush")
+    wait_asked(front, FIRST + 1)
+    word(front, FIRST + 1)
+    block(front, FREE, MIB)
+    word(front, STOP)
+    assert client.answer() == f"ok hinted {MIB} released {MIB}\n"
+
+
+def channel(front):
+    """Return a socket on which the front-end is told of changes."""
+    ours, theirs = socket.socketpair()
+    ours.settimeout(TIMEOUT_S)
+    front.send(proto.SET_BACKEND_REQ_FD, b"", [theirs.fileno()])
+    theirs.close()
+    return ours
+
+
+def wait_told(told):
+    """Wait until the front-end is told that the configuration has changed."""
+    assert proto.HEADER.unpack(told.recv(proto.HEADER.size))[0] == \
+        proto.BACKEND_CONFIG_CHANGE_MSG
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_answer_when_it_is_read(lab, reads):
+    """The client hears of the end after the front-end, unless that looks away for long.
+
+    Whoever is answered may stop the guest, which is no time for a front-end to hear of a
+    change.
+    """
+    hintd, front, client = lab()
+    with channel(front) as told:
+        client.tell("flush")
+        wait_told(told)
+        assert asked(front) == FIRST
+        word(front, FIRST)
+        word(front, STOP)
+        wait_told(told)
+        assert not select.select([client.socket], [], [], 1)[0]
+        if reads:
+            assert asked(front) == DONE
+        assert client.answer() == "ok hinted 0 released 0\n"
+
+
+@both_ways
+def test_client_ends_a_run(lab, tmp_path, daemon):
+    """Who asked and goes away ends it; who only says nothing more does not."""
+    hintd, front, client = lab(daemon=daemon)
     client.tell("flush")
     wait_asked(front, FIRST)
     client.close()
@@ -204,9 +291,10 @@ def test_client_ends_a_run(lab, tmp_path):
     other.close()
 
 
-def test_commands(lab, tmp_path):
+@both_ways
+def test_commands(lab, tmp_path, daemon):
     """What is not known is said; two clients take turns; the target changes."""
-    hintd, front, client = lab()
+    hintd, front, client = lab(daemon=daemon)
     known = "error known are flush, balloon MIB and stats\n"
     for odd in ("", "flush now", "balloon", "FLUSH"):
         assert client.ask(odd) == known
@@ -218,41 +306,67 @@ def test_commands(lab, tmp_path):
     reply = front.ask(proto.GET_CONFIG, proto.CONFIG_HEADER.pack(0, 4, 0) + bytes(4))
     assert struct.unpack("<I", reply[12:])[0] == 3 * 256
     second = Control(tmp_path / "control")
-    second.tell("stats")
     client.tell("flush\nstats")
     wait_asked(front, FIRST)
+    assert second.ask("stats").startswith("ok {")
+    assert second.ask("flush") == "error somebody else waits for one\n"
     word(front, FIRST)
     word(front, STOP)
     assert client.answer().startswith("ok hinted 0")
     assert client.answer().startswith("ok {")
-    client.close()
-    assert second.answer().startswith("ok {")
     second.socket.sendall(b"x" * 64)
     assert second.answer() == "error a command has less than 64 bytes\n"
     assert second.answer() == ""
     second.close()
 
 
+CLIENTS = 4
+
+
+@both_ways
+def test_clients_that_stay(lab, tmp_path, daemon):
+    """Who says nothing keeps nobody away, and who waits for a run is not sent away."""
+    hintd, front, client = lab(daemon=daemon)
+    client.tell("flush")
+    wait_asked(front, FIRST)
+    others = [Control(tmp_path / "control") for _ in range(CLIENTS + 1)]
+    assert all(one.ask("stats").startswith("ok {") for one in others[-3:])
+    for one in others[:-3]:
+        assert one.answer() == "", "it was silent for longest"
+    word(front, FIRST)
+    word(front, STOP)
+    assert client.answer() == "ok hinted 0 released 0\n"
+    for one in others:
+        one.close()
+
+
+@both_ways
+def test_client_that_does_not_listen(lab, tmp_path, daemon):
+    """One that takes no answers is hung up on: half a line is no answer."""
+    hintd, front, client = lab(daemon=daemon)
+    with pytest.raises(OSError):
+        while True:
+            client.tell("stats")
+    assert "does not take an answer" in hintd.said()
+    other = Control(tmp_path / "control")
+    assert other.ask("stats").startswith("ok {")
+    other.close()
+
+
 def test_changes_wait_for_a_device_that_runs(lab):
     """A front-end that has stopped the device hears of a change when it is started."""
     hintd, front, client = lab()
-    ours, theirs = socket.socketpair()
-    ours.settimeout(TIMEOUT_S)
-    front.send(proto.SET_BACKEND_REQ_FD, b"", [theirs.fileno()])
-    assert client.ask("balloon 3") == "ok\n"
-    told = proto.HEADER.unpack(ours.recv(proto.HEADER.size))
-    assert told[0] == proto.BACKEND_CONFIG_CHANGE_MSG
-    queues = list(front.kicks)
-    for queue in queues:
-        front.stop_queue(queue)
-    assert client.ask("balloon 4") == "ok\n"
-    assert asked(front) == STOP
-    assert not select.select([ours], [], [], 0)[0], "told while it is stopped"
-    front.start_queue(queues[0])
-    told = proto.HEADER.unpack(ours.recv(proto.HEADER.size))
-    assert told[0] == proto.BACKEND_CONFIG_CHANGE_MSG
-    for one in (ours, theirs):
-        one.close()
+    with channel(front) as told:
+        assert client.ask("balloon 3") == "ok\n"
+        wait_told(told)
+        queues = list(front.kicks)
+        for queue in queues:
+            front.stop_queue(queue)
+        assert client.ask("balloon 4") == "ok\n"
+        assert asked(front) == STOP
+        assert not select.select([told], [], [], 0)[0], "told while it is stopped"
+        front.start_queue(queues[0])
+        wait_told(told)
 
 
 def test_no_control_socket(tmp_path):

@@ -28,8 +28,9 @@ INPUT_MAX = 8192	# bytes; make fuzz has the same
 FEW_RUNS = 3000
 
 COMPILERS = ("gcc", "clang")
-FUZZERS = ("filter", "message", "options", "race", "ring", "server", "words")
-SLOW = ("race", "server")
+FUZZERS = ("control", "filter", "message", "options", "race", "ring", "server",
+           "words")
+SLOW = ("control", "race", "server")
 
 
 def test_parts():

@@ -16,7 +16,8 @@ from lab.xen import Xen
 pytestmark = pytest.mark.long("it has no end of its own")
 
 FUZZ = cache.REPO / "tests" / "host"
-FUZZERS = ("filter", "message", "options", "race", "ring", "server", "words")
+FUZZERS = ("control", "filter", "message", "options", "race", "ring", "server",
+           "words")
 SPARE = 600	# seconds, beside those that a fuzzer is given
 
 # How the core is loaded for a source, and a batch made so small that many fly.

@@ -29,6 +29,7 @@ SPARE = 120
 
 # The files of host/ that a fuzzer is about.
 FILES = {
+    "control": ("control.c", "client.c", "hints.c"),
     "filter": ("filter.c",),
     "message": ("message.c", "session.c", "slots.c"),
     "options": ("options.c",),

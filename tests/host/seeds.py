@@ -115,6 +115,18 @@ def line(*options):
     return b"\0".join(option.encode() for option in options)
 
 
+SAYS, ENDS, GOES, GUEST = range(4)
+
+
+def piece(event, text=b"", client=0):
+    return struct.pack("<BB", event + 4 * client, len(text)) + text
+
+
+def told(word, more=b""):
+    """The guest has read what it is asked for, and says a word."""
+    return piece(GUEST) + piece(GUEST, struct.pack("<I", word) + more)
+
+
 SLOTS = START + message(36, flags=1) + message(
     5, struct.pack("<II", 0, 0)) + slot(37, 0, LOW, USER, PAGE) + queue(3) + \
     slot(38, 0, LOW, USER, PAGE) + slot(37, 0, LOW, USER, PAGE) + \
@@ -215,6 +227,18 @@ SEEDS = {
             [START + queue(3), START + queue(0) + message(34), SLOTS]),
         "mute": b"\0" + END + message(1, flags=1) + END + START[:-7],
         "live": b"\3" + START + queue(2) + message(24, CONFIG, flags=1),
+    },
+    "control": {
+        "run": piece(SAYS, b"flush\n") + told(FIRST_RUN) + told(0) + piece(GUEST) +
+               piece(SAYS, b"flush\nstats\n") + told(FIRST_RUN + 1) + piece(ENDS) +
+               told(0) + piece(GUEST),
+        "clients": piece(SAYS, b"flush\n") + piece(SAYS, b"flush\n", 1) +
+                   piece(SAYS, b"balloon 12\nstats\n", 2) + piece(GOES) +
+                   piece(SAYS, b"flush\n", 1) + told(FIRST_RUN + 1, b"x") +
+                   told(FIRST_RUN + 1) + told(0) + piece(GUEST),
+        "wrong": piece(SAYS, b"balloon -1\nballoon 99999999\n\nflush now\n") +
+                 piece(SAYS, b"x" * 64) + piece(SAYS, b"sta") + piece(SAYS, b"ts\n") +
+                 piece(SAYS, b"stats") + piece(ENDS) + piece(GOES),
     },
     "options": {
         "all": line("--socket-path", "s", "--socket-mode", "660",

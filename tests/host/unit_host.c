@@ -450,6 +450,39 @@ static void sandbox_refuses(void)
 	clear_away(path);
 }
 
+/* A queue that stops brings again what was taken and not used: it counts once. */
+static void hints_taken_back(void)
+{
+	struct bench *t = bench(WIRE_SG);
+	struct balloon *b = &t->b;
+
+	bench_add_memory(t);
+	b->acked |= 1ULL << BALLOON_F_FREE_PAGE_HINT;
+	EXPECT(bench_queue(t, ROLE_HINTING, 8, 0, 0, 0x400, 0x800));
+	EXPECT(!hints_ask(b));
+	hints_taking(b);
+	hints_word(b, HINT_FIRST);
+	b->hints.told += BENCH_PAGE;
+	hints_untake(b);
+	EXPECT_EQ(b->hints.state, HINTS_ASKED);
+	EXPECT_EQ(b->hints.told, 0);
+	hints_taking(b);
+	hints_word(b, HINT_FIRST);
+	b->hints.told += BENCH_PAGE;
+	hints_settle(b);
+	EXPECT_EQ(b->hints.state, HINTS_COMING);
+	hints_taking(b);
+	hints_word(b, HINT_STOP);
+	hints_untake(b);
+	hints_settle(b);
+	EXPECT_EQ(b->hints.state, HINTS_COMING);
+	hints_word(b, HINT_STOP);
+	hints_settle(b);
+	EXPECT_EQ(b->hints.state, HINTS_NONE);
+	EXPECT_EQ(b->hints.told, BENCH_PAGE);
+	EXPECT_EQ(b->config.hint_cmd, HINT_DONE);
+}
+
 int main(void)
 {
 	RUN(every_order);
@@ -463,6 +496,7 @@ int main(void)
 	RUN(statistics_are_kept);
 	RUN(released_before_used);
 	RUN(too_many_buffers);
+	RUN(hints_taken_back);
 	RUN(sandbox_refuses);
 	return ktap_end();
 }
