@@ -16,10 +16,13 @@ TIMEOUT = 600	# seconds for one tool over the whole tree
 # kernel version, trace headers are written in a style of their own, and the
 # kernel's page flag functions are camel case.
 CHECKPATCH = ["--no-tree", "--strict", "--terse", "--show-types"]
+# In user space these are the names that there are.
+USER_SPACE = ("PREFER_KERNEL_TYPES,ARRAY_SIZE,BIT_MACRO,CAMELCASE,"
+              "PREFER_DEFINED_ATTRIBUTE_MACRO,REPEATED_WORD,LONG_LINE_STRING,VOLATILE")
+
 IGNORE = {
-    # In user space these are the names that there are.
-    "host/": "PREFER_KERNEL_TYPES,ARRAY_SIZE,BIT_MACRO,CAMELCASE,"
-             "PREFER_DEFINED_ATTRIBUTE_MACRO,REPEATED_WORD,LONG_LINE_STRING",
+    "host/": USER_SPACE,
+    "ctl/": USER_SPACE,
     "core/hold/pages.c": "CAMELCASE",
     "backends/virtio/pages.c": "CAMELCASE",
     "core/report/refresh.c": "CAMELCASE",
@@ -28,7 +31,7 @@ IGNORE = {
 }
 
 # Code of the product: its rules are the kernel's.
-PRODUCT = ("core/", "backends/", "host/", "include/", "tests/faults/")
+PRODUCT = ("core/", "backends/", "ctl/", "host/", "include/", "tests/faults/")
 
 
 def tracked(*suffixes):

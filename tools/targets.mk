@@ -8,6 +8,10 @@
 ##   make modules KDIR=DIR    build them against the kernel headers in DIR
 ##   make modules_install     install them; root; INSTALL_MOD_PATH=DIR for a tree
 ##
+##   make aerationctl         build build/ctl/aerationctl, which shows what becomes of
+##                            memory, and says why; see its --help
+##   make aerationctl_install install it, its manual and its completion; PREFIX=/usr/local
+##
 ## For a host:
 ##   make hintd               build build/host/hintd, a balloon device for QEMU
 ##   make hintd_install       install it and its manual; PREFIX=/usr/local
@@ -90,6 +94,14 @@ modules modules_install:
 	  echo "No kernel headers at $(KDIR): install linux-headers-$(KVER), or give others with KDIR=" >&2; \
 	  exit 1; }
 	$(MAKE) -C "$(KDIR)" M="$(TOP)" $@
+
+aerationctl:
+	@$(MAKE) --no-print-directory -C "$(TOP)/ctl" \
+	  OUTPUT="$(TOP)/build/ctl" aerationctl
+
+aerationctl_install:
+	@$(MAKE) --no-print-directory -C "$(TOP)/ctl" \
+	  OUTPUT="$(TOP)/build/ctl" install
 
 hintd:
 	@$(MAKE) --no-print-directory -C "$(TOP)/host" \
@@ -192,6 +204,6 @@ clean:
 clean-cache:
 	@cd "$(TOP)" && exec $(PYTHON) -m lab clean-cache
 
-.PHONY: modules modules_install install-tree uninstall-tree hintd \
+.PHONY: modules modules_install install-tree uninstall-tree aerationctl aerationctl_install hintd \
 	hintd_install pacesim pacing-plot fuzz help packages setup image demo \
 	bench bench-compare check check-all check-long matrix matrix-list clean clean-cache
