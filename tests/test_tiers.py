@@ -115,14 +115,16 @@ def test_what_a_test_is_about(tmp_path, monkeypatch):
         before, after = digests(), digests(*changed)
         return {name for name in before if before[name] != after[name]}
 
-    for folder in ("core", "tests/lab", "docs"):
+    for folder in ("core", "tests/lab", "docs", "host"):
         (tmp_path / folder).mkdir(parents=True)
-    digests("core/main.c", "tests/lab/qemu.py", "tests/guest.py", "tests/tiers.py",
+    (tmp_path / "tests/test_virtio.py").write_text("with Hintd()\n", encoding="ascii")
+    digests("core/main.c", "host/main.c", "tests/lab/qemu.py", "tests/guest.py", "tests/tiers.py",
             "tests/test_xen.py", "tests/test_virtio.py", "docs/xen.md")
     with monkeypatch.context() as patch:
         patch.setattr(cache, "REPO", tmp_path)
         for path in ("core/main.c", "tests/lab/qemu.py", "tests/guest.py"):
             assert moved(path) == {"xen", "virtio", "lint"}
+        assert moved("host/main.c") == {"virtio", "lint"}
         assert moved("tests/test_xen.py") == {"xen", "lint"}
         assert moved("tests/tiers.py") == moved("docs/xen.md") == {"lint"}
     tiers.sources.cache_clear()

@@ -141,8 +141,17 @@ RESULTS = cache.BUILD / "results"
 # about. A test is about the file that it is in, too.
 SOURCES = {
     "long": build.MODULE_SOURCES + build.PROGRAM_SOURCES + ("host", "tests/host"),
-    "all": ("Makefile", "Kconfig", "core", "backends", "include", "host", "tests",
-            "tools", "packaging"),
+    "all": ("Makefile", "Kconfig", "VERSION", "core", "backends", "include", "ctl",
+            "host", "tests", "tools", "packaging"),
+}
+
+# What only some tests are about: those in files that have one of these words, in
+# whatever case. (Places of the matrix are QEMUs with hintd, too.)
+AREAS = {
+    ("host", "tests/host"): ("hintd", "vhost", "evil", "places"),
+    ("ctl", "VERSION", "tests/golden", "tests/machine_files.py"): ("aerationctl",),
+    ("packaging",): ("packaging", "package"),
+    ("tools/targets.mk",): ("targets.mk", '"make"', "hintd"),
 }
 
 # Files with tests that look at everything there is.
@@ -172,6 +181,12 @@ def _decides_nothing(path):
         path.name.startswith("test_") or path.name == "tiers.py")
 
 
+def _is_elsewhere(path, text):
+    """Is it in an area that a test file with this text has nothing to do with?"""
+    return any(path.is_relative_to(top) and not any(word in text for word in words)
+               for tops, words in AREAS.items() for top in tops)
+
+
 @functools.cache
 def sources(tier, file):
     """Return a digest of what the tests in a file of tests/ are about.
@@ -180,8 +195,11 @@ def sources(tier, file):
     """
     if file in LOOK_EVERYWHERE:
         return build.digest(_files(SOURCES[tier] + BESIDES))
+    own = cache.REPO / "tests" / file
+    text = own.read_text(encoding="utf-8").lower() if own.exists() else ""
     return build.digest([path for path in _files((*SOURCES[tier], f"tests/{file}"))
-                         if not _decides_nothing(path) or path.name == file])
+                         if path.name == file or not (_decides_nothing(path) or
+                                                      _is_elsewhere(path, text))])
 
 
 def about(tier, name):
