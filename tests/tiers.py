@@ -150,6 +150,7 @@ SOURCES = {
 AREAS = {
     ("host", "tests/host"): ("hintd", "vhost", "evil", "places"),
     ("ctl", "VERSION", "tests/golden", "tests/machine_files.py"): ("aerationctl",),
+    ("tests/kselftest/idle.sh",): ("selftest",),
     ("packaging",): ("packaging", "package"),
     ("tools/targets.mk",): ("targets.mk", '"make"', "hintd"),
 }

@@ -11,6 +11,7 @@
 ##   make aerationctl         build build/ctl/aerationctl, which shows what becomes of
 ##                            memory, and says why; see its --help
 ##   make aerationctl_install install it, its manual and its completion; PREFIX=/usr/local
+##   make deb                 make Debian packages of all of it, in build/deb
 ##
 ## For a host:
 ##   make hintd               build build/host/hintd, a balloon device for QEMU
@@ -102,6 +103,9 @@ aerationctl:
 aerationctl_install:
 	@$(MAKE) --no-print-directory -C "$(TOP)/ctl" \
 	  OUTPUT="$(TOP)/build/ctl" install
+
+deb:
+	@exec "$(TOP)/tools/make-deb" "$(TOP)/build/deb"
 
 hintd:
 	@$(MAKE) --no-print-directory -C "$(TOP)/host" \
@@ -204,6 +208,6 @@ clean:
 clean-cache:
 	@cd "$(TOP)" && exec $(PYTHON) -m lab clean-cache
 
-.PHONY: modules modules_install install-tree uninstall-tree aerationctl aerationctl_install hintd \
+.PHONY: modules modules_install install-tree uninstall-tree aerationctl aerationctl_install deb hintd \
 	hintd_install pacesim pacing-plot fuzz help packages setup image demo \
 	bench bench-compare check check-all check-long matrix matrix-list clean clean-cache

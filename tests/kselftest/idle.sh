@@ -45,15 +45,16 @@ looked_again()
 	return 1
 }
 
-# rest: wait until nobody samples any more
+# rest: wait until nobody samples any more, after the longest pause either, 16 s, which
+# there is when what is free is not to be had
 rest()
 {
-	for _ in $(seq 30); do
+	for _ in $(seq 15); do
 		before=$(stat samples)
-		sleep 3
+		sleep 20
 		[ "$(stat samples)" = "$before" ] && return
 	done
-	echo "still sampled after 90 s"
+	echo "still sampled after 300 s"
 	return 1
 }
 
