@@ -13,12 +13,18 @@ import subprocess
 
 import pytest
 
+import debian_disk
+import guest
+from guest import MIB
 from lab import cache, roots
 
 MAKE_TIMEOUT = 1200	# seconds; with what has to be downloaded
 DKMS_TIMEOUT = 1800
 VERSION = (cache.REPO / "VERSION").read_text(encoding="ascii").strip()
 KINDS = ("aeration-dkms", "aeration-tools", "hintd")
+
+# They are made once, and the disk from them.
+pytestmark = pytest.mark.xdist_group("packages")
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0,
                                reason="a chroot wants root; make deb does not")
@@ -153,7 +159,8 @@ def layer(folder):
 @ROOT_ONLY
 def test_dkms(packages, tmp_path, kernel):
     """DKMS makes, installs and removes the modules for a kernel that does not run."""
-    done = subprocess.run(["apt-get", "download", "dkms"], cwd=tmp_path, text=True,
+    done = subprocess.run(["sh", "-c", "apt-get download dkms || { apt-get update && "
+                           "apt-get download dkms; }"], cwd=tmp_path, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           timeout=MAKE_TIMEOUT, check=False)
     assert not done.returncode, done.stdout
@@ -174,3 +181,60 @@ def test_dkms(packages, tmp_path, kernel):
         "aeration", "aeration_virtio", "aeration_xen", "aeration_hyperv"}
     assert len(re.findall(rf"^{re.escape(release)} ", done.stdout, re.M)) == len(names)
     assert done.stdout.rstrip().endswith("left: 0")
+
+
+# The kernel of the disk: Debian stable's own.
+DISK_KERNEL = "6.12"
+
+USED_MIB = 600
+
+
+@pytest.fixture(scope="module")
+def disk(packages):
+    """A disk on which the packages were installed."""
+    return debian_disk.disk(DISK_KERNEL, packages)
+
+
+def driver(vm):
+    """Return the driver that has the balloon device."""
+    return vm.run("cd /sys/bus/virtio/devices; basename $(readlink -f "
+                  "$(dirname $(grep -l 0x0005 */device))/driver)").out.strip()
+
+
+ON_A_DISK = pytest.mark.all_only("a Debian system is installed for it; test_dkms makes "
+                                 "the same modules")
+
+
+@ROOT_ONLY
+@ON_A_DISK
+def test_installed(disk):
+    """Two commands and a reboot: memory goes back, seen from inside and from outside."""
+    print(f"disk: SHA-256 {disk.sha256}")
+    with debian_disk.DebianVm(DISK_KERNEL, "debian", disk) as vm:
+        vm.run("systemctl is-system-running --wait", timeout=guest.HUNG, check=False)
+        assert driver(vm) == "aeration_virtio"
+        guest.wait_value(vm, "state", "running")
+        said = vm.run("aerationctl").out
+        print(said, f"booted in {vm.boot_seconds:.0f} s")
+        assert "running: memory that is not used is given back" in said
+        assert not vm.run("systemctl --failed --no-legend --plain").out
+        vm.run(f"dd if=/dev/zero of=/dev/null bs={USED_MIB}M count=1 2>/dev/null & "
+               "wait; aerationctl flush --wait")
+        vm.wait_until(lambda: vm.resident() < (vm.mem_mib - USED_MIB) * MIB,
+                      f"{USED_MIB} MiB to be back", guest.SOON)
+        # Who removes it has the stock driver, and nothing of ours, at once.
+        vm.run("DEBIAN_FRONTEND=noninteractive apt-get remove -y aeration-dkms",
+               timeout=guest.HUNG)
+        assert driver(vm) == "virtio_balloon"
+        assert vm.run("lsmod | grep aeration", check=False).rc
+
+
+@ROOT_ONLY
+@ON_A_DISK
+def test_turned_off_at_boot(disk):
+    """With aeration.backend=none the stock driver has the device."""
+    with debian_disk.DebianVm(DISK_KERNEL, "debian-off", disk,
+                              cmdline="aeration.backend=none") as vm:
+        vm.run("systemctl is-system-running --wait", timeout=guest.HUNG, check=False)
+        assert driver(vm) == "virtio_balloon"
+        assert "turned off" in vm.run("aerationctl explain", check=False).out

@@ -142,7 +142,7 @@ RESULTS = cache.BUILD / "results"
 SOURCES = {
     "long": build.MODULE_SOURCES + build.PROGRAM_SOURCES + ("host", "tests/host"),
     "all": ("Makefile", "Kconfig", "VERSION", "core", "backends", "include", "ctl",
-            "host", "tests", "tools", "packaging"),
+            "debian", "host", "tests", "tools", "packaging"),
 }
 
 # What only some tests are about: those in files that have one of these words, in
@@ -150,8 +150,9 @@ SOURCES = {
 AREAS = {
     ("host", "tests/host"): ("hintd", "vhost", "evil", "places"),
     ("ctl", "VERSION", "tests/golden", "tests/machine_files.py"): ("aerationctl",),
-    ("tests/kselftest/idle.sh",): ("selftest",),
+    ("tests/kselftest/idle.sh",): ('"idle"',),
     ("packaging",): ("packaging", "package"),
+    ("debian", "tests/debian_disk.py", "tools/make-deb"): ("make-deb",),
     ("tools/targets.mk",): ("targets.mk", '"make"', "hintd"),
 }
 
