@@ -98,24 +98,29 @@ static void say_progress(const struct request *r)
 		fprintf(stderr, "\r%s: %s so far ", r->what, mib(r->bytes));
 }
 
-/* Wait until a request has ended, or another one has begun after it. */
-static bool await(struct request *r)
+/*
+ * Wait until a request has ended, or another one has begun after it. One that is ours is
+ * cancelled when somebody interrupts that; another one's is not. Return: false if its end
+ * was not seen.
+ */
+static bool await(struct request *r, bool ours)
 {
 	uint64_t number = r->number;
-	bool told = false;
+	bool there, told = false;
 
-	while (read_request(r) && r->number == number && is_running(r)) {
+	while ((there = read_request(r)) && r->number == number &&
+	       is_running(r) && (ours || !interrupted)) {
 		say_progress(r);
 		told = isatty(STDERR_FILENO);
 		poll(NULL, 0, LOOK_MS);
-		if (interrupted == 1) {
+		if (ours && interrupted == 1) {
 			interrupted = 2;
 			facts_write(CANCEL, "1");
 		}
 	}
 	if (told)
 		fputc('\n', stderr);
-	return r->number == number;
+	return there && r->number == number;
 }
 
 /* Begin, after what is under way if @wait. Return: 0 or a negative error. */
@@ -129,7 +134,7 @@ static int begin(const char *what, bool wait)
 		if (err != -EBUSY || !wait)
 			return err;
 		if (read_request(&other))
-			await(&other);
+			await(&other, false);
 	} while (!interrupted);
 	return -EINTR;
 }
@@ -164,8 +169,9 @@ static enum ctl_exit ask(const char *what, bool wait, const char *words)
 		printf("%s has begun; with --wait you see how it ends\n", what);
 		return EXIT_DONE;
 	}
-	if (is_running(&r) && !await(&r)) {
-		complain("%s has ended, and another one has begun since", what);
+	if (strcmp(r.what, what) || (is_running(&r) && !await(&r, true))) {
+		complain("%s: its end was not seen: another one has begun since, or aeration is gone",
+			 what);
 		return EXIT_NOT;
 	}
 	return end(&r, words);
@@ -300,7 +306,7 @@ static bool convert(const struct setting *s, const char *text, char *to,
 	case KIND_SIZE:
 		errno = 0;
 		value = strtoul(text, &end, 10);
-		if (*text < '0' || *text > '9' || errno || value > 1UL << 40)
+		if (*text < '0' || *text > '9' || errno || value > (uint64_t)1 << 30)
 			return false;
 		if (!strcmp(end, "G"))
 			value <<= 10;

@@ -16,7 +16,6 @@
 #define PRESSED		1.0
 
 /* Virtio 1.2, 5.5.3. */
-#define F_PAGE_POISON	4
 #define F_REPORTING	5
 
 /* Only of the first: what follows from it is no reason of its own. */
@@ -69,7 +68,7 @@ static void turned_off(const struct facts *f)
 
 static void other_driver(const struct device *d)
 {
-	reason("Install packaging/modprobe.d/aeration.conf and make the initramfs again; until then: rmmod the other driver, and modprobe aeration_virtio.",
+	reason("Reboot: the package has ours come first. Without the package: rmmod it, and modprobe aeration_virtio.",
 	       "%s has another driver: %s.", d->name, d->driver);
 }
 
@@ -86,11 +85,24 @@ static void no_reports(const struct device *d)
 	       d->name, F_REPORTING);
 }
 
-static void poisoned(const struct device *d)
+static void poisoned(void)
 {
-	reason("Take init_on_free=1 or page_poison=1 off the kernel command line, or have the host offer bit 4 (page poison).",
-	       "This kernel fills pages when they are freed, and the device %s would lose that (feature bit %u).",
-	       d->name, F_PAGE_POISON);
+	reason("Take page_poison=1 off the kernel command line. For init_on_free=1 it is enough that the host offers feature bit 4 (page poison).",
+	       "This kernel fills pages when they are freed, and what is given back would lose that.");
+}
+
+/* Whether the reason is that ours has not seen a device yet: then drivers matter. */
+static bool has_no_device(const struct facts *f)
+{
+	return !strncmp(f->why[BACKEND_VIRTIO], "no device", strlen("no device"));
+}
+
+static void refused(const struct facts *f)
+{
+	enum backend likely = facts_likely(f);
+
+	reason("That is decided by what this guest runs on; docs/choosing.md has the rules.",
+	       "%s: %s.", backend_name(likely), f->why[likely]);
 }
 
 /* No backend runs. */
@@ -98,23 +110,24 @@ static void look_at_devices(const struct facts *f)
 {
 	const struct device *d;
 
-	if (*f->hypervisor) {
-		reason("The line above says what is missing.", "%s: %s.",
-		       "xen", f->why[BACKEND_XEN]);
+	if (facts_likely(f) != BACKEND_VIRTIO) {
+		refused(f);
 		return;
 	}
 	if (!f->nr_devices)
 		reason("On the host, QEMU: -device virtio-balloon-pci,free-page-reporting=on; docs/hosts.md has other hypervisors.",
 		       "There is no balloon device, and this is no Xen domain.");
 	for (d = f->device; d < f->device + f->nr_devices; d++) {
-		if (!*d->driver)
+		if (strstr(f->why[BACKEND_VIRTIO], "fills free pages"))
+			poisoned();
+		else if (is_ours(d) && !accepted(d, F_REPORTING))
+			no_reports(d);
+		else if (!has_no_device(f))
+			refused(f);
+		else if (!*d->driver)
 			no_driver(d);
 		else if (!is_ours(d))
 			other_driver(d);
-		else if (strstr(f->why[BACKEND_VIRTIO], "fills free pages"))
-			poisoned(d);
-		else if (!accepted(d, F_REPORTING))
-			no_reports(d);
 	}
 }
 
@@ -137,13 +150,11 @@ static void look_at_state(const struct facts *f)
 	case STATE_WAITING:
 		reason("Unload the driver that has it, or wait: it is taken over.",
 		       "Something else has to end first: %s.",
-		       f->why[BACKEND_VIRTIO]);
+		       f->why[facts_likely(f)]);
 		return;
 	case STATE_FAILED:
 		reason("The kernel log has more. A device that did not answer is tried again by itself; another one wants its driver bound again.",
-		       "The device has failed: %s.",
-		       !strcmp(f->backend, "xen") ? f->why[BACKEND_XEN] :
-						    f->why[BACKEND_VIRTIO]);
+		       "The device has failed: %s.", f->why[facts_likely(f)]);
 		return;
 	case STATE_RUNNING:
 	case STATE_ODD:
@@ -204,6 +215,10 @@ static void look_at_held(const struct facts *f)
 {
 	const uint64_t *n = f->number;
 
+	if (strcmp(f->why[facts_likely(f)], "in use"))
+		refused(f);
+	else if (f->poisoning && !facts_durable(f))
+		poisoned();
 	if (n[NUMBER_STARVED] == 1)
 		reason("The host is short of memory: shrink or move another domain. This one asks again by itself.",
 		       "The guest needs memory that is held (%s), and the hypervisor has none to give.",
@@ -211,6 +226,11 @@ static void look_at_held(const struct facts *f)
 	if (facts_durable(f) && !strcmp(f->max_held, "0"))
 		reason("aerationctl set max-held 87%",
 		       "Nothing may be held (max_held is 0).");
+	if (n[NUMBER_OUT_OF_REACH_BYTES] > LITTLE &&
+	    n[NUMBER_OUT_OF_REACH_BYTES] != UNKNOWN && facts_durable(f))
+		reason("movablecore= and kernelcore= on the kernel command line make such memory, and so does memory that is plugged in.",
+		       "%s free memory cannot be held: it was promised to be movable.",
+		       mib(n[NUMBER_OUT_OF_REACH_BYTES]));
 	if (n[NUMBER_QUARANTINED] && n[NUMBER_QUARANTINED] != UNKNOWN)
 		reason("The kernel log says what the hypervisor answered; a reboot brings them back.",
 		       "%" PRIu64 " blocks are lost: the hypervisor did half of what it was asked.",
@@ -256,8 +276,7 @@ enum ctl_exit explain_command(int argc, char **argv)
 	look_at_pace(&f);
 	look_at_held(&f);
 	look_at_hypervisor(&f);
-	if (nr_reasons)
-		return EXIT_NOT;
-	puts("Nothing keeps memory from going back.");
+	if (!nr_reasons)
+		puts("Nothing keeps memory from going back.");
 	return EXIT_DONE;
 }

@@ -335,6 +335,20 @@ static void read_devices(struct facts *f)
 		free(entry);
 }
 
+/* Does the kernel fill pages that are free with a pattern that has to stay? */
+static bool is_poisoning(void)
+{
+	int fd = facts_open("/proc/cmdline", O_RDONLY);
+	char line[8192];
+	ssize_t size;
+
+	size = fd < 0 ? 0 : read(fd, line, sizeof(line) - 1);
+	line[size > 0 ? size : 0] = '\0';
+	if (fd >= 0)
+		close(fd);
+	return strstr(line, "page_poison=1") || strstr(line, "page_poison=on");
+}
+
 /**
  * facts_read - read all of it
  * @f: set
@@ -348,6 +362,31 @@ void facts_read(struct facts *f)
 	read_pressure(f);
 	read_devices(f);
 	facts_line("/sys/hypervisor/type", f->hypervisor);
+	f->poisoning = is_poisoning();
+}
+
+/**
+ * facts_likely - the backend that this is about, in use or not
+ * @f: the facts
+ *
+ * Return: the backend in use, or asked for, or else the one that fits this host.
+ */
+enum backend facts_likely(const struct facts *f)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_BACKENDS; i++)
+		if (!strcmp(f->backend, backends[i]))
+			return i;
+	for (i = 0; i < NR_BACKENDS; i++)
+		if (!strcmp(f->asked, backends[i]))
+			return i;
+	if (!strcmp(f->hypervisor, "xen"))
+		return BACKEND_XEN;
+	if (*f->why[BACKEND_HYPERV] &&
+	    strcmp(f->why[BACKEND_HYPERV], "this does not run on Hyper-V"))
+		return BACKEND_HYPERV;
+	return BACKEND_VIRTIO;
 }
 
 /**

@@ -107,6 +107,7 @@ struct device {
  * @blocks: free, in blocks that are large enough to be given
  * @pressed: how much of the last ten seconds somebody waited for memory, percent, or
  *	less than 0
+ * @poisoning: free pages are filled with a pattern
  * @nr_devices: devices
  * @device: they
  * @hypervisor: what the kernel says it runs on, or ""
@@ -125,6 +126,7 @@ struct facts {
 	uint64_t cache;
 	uint64_t blocks;
 	double pressed;
+	bool poisoning;
 	unsigned int nr_devices;
 	struct device device[DEVICES_MAX];
 	char hypervisor[LINE_MAX_BYTES];
@@ -135,6 +137,7 @@ void facts_read(struct facts *f);
 bool facts_line(const char *path, char *line);
 const char *number_file(enum number number);
 const char *backend_name(enum backend backend);
+enum backend facts_likely(const struct facts *f);
 bool facts_durable(const struct facts *f);
 
 int facts_open(const char *path, int flags);

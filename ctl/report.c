@@ -14,6 +14,9 @@
 /* Lines of the kernel log that are kept, the last ones. */
 #define LOG_LINES	100
 
+/* More than the kernel takes on any machine. */
+#define COMMAND_LINE_BYTES	8192
+
 /* Most bytes of a record, see Documentation/ABI/testing/dev-kmsg. */
 #define RECORD_BYTES	8192
 
@@ -32,12 +35,17 @@ static void print_words(void)
 					    "page_reporting", "debug_pagealloc",
 					    "page_alloc", "movablecore",
 					    "kernelcore", "balloon", "mem=" };
-	char line[LINE_MAX_BYTES], *word, *rest = line;
+	char line[COMMAND_LINE_BYTES], *word, *rest = line;
+	int fd = facts_open("/proc/cmdline", O_RDONLY);
+	ssize_t size;
 	size_t i;
 
-	facts_line("/proc/cmdline", line);
+	size = fd < 0 ? 0 : read(fd, line, sizeof(line) - 1);
+	line[size > 0 ? size : 0] = '\0';
+	if (fd >= 0)
+		close(fd);
 	printf("%-11s", "booted with");
-	while ((word = strsep(&rest, " ")))
+	while ((word = strsep(&rest, "\n ")))
 		for (i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
 			if (!strncmp(word, ours[i], strlen(ours[i])) ||
 			    !strncmp(word, "xen_", strlen("xen_"))) {
@@ -119,7 +127,7 @@ enum ctl_exit report_command(int argc, char **argv)
 	print_line("module", "/sys/module/aeration/version");
 	print_line("source", "/sys/module/aeration/srcversion");
 	print_line("taint", "/proc/sys/kernel/tainted");
-	print_line("kernel", "/proc/version");
+	print_line("kernel", "/proc/sys/kernel/osrelease");
 	print_line("runs on", "/sys/class/dmi/id/sys_vendor");
 	print_line("hypervisor", "/sys/hypervisor/type");
 	print_line("reports", "/sys/module/page_reporting/parameters/page_reporting_order");

@@ -116,7 +116,10 @@ void status_print(const struct facts *f, FILE *out)
 	const char *name = "why not";
 	unsigned int i;
 
-	fprintf(out, NAMES "%s\n", "state", state_words(f));
+	fprintf(out, NAMES "%s\n", "state",
+		f->state == STATE_RUNNING &&
+		strcmp(f->why[facts_likely(f)], "in use") ?
+			f->why[facts_likely(f)] : state_words(f));
 	if (f->state != STATE_NOT_LOADED)
 		fprintf(out, NAMES "%s (asked for: %s)\n", "backend", f->backend,
 			f->asked);
@@ -126,7 +129,8 @@ void status_print(const struct facts *f, FILE *out)
 		mib(f->total), mib(f->free), mib(f->cache));
 	print_devices(f, out);
 	for (i = 0; i < NR_BACKENDS; i++)
-		if (*f->why[i] && strcmp(f->why[i], "in use")) {
+		if (*f->why[i] && strcmp(f->why[i], "in use") &&
+		    (f->state != STATE_RUNNING || i != facts_likely(f))) {
 			fprintf(out, NAMES "%s: %s\n", name, backend_name(i),
 				f->why[i]);
 			name = "";

@@ -56,7 +56,7 @@ void balloon_connected(struct balloon *b)
  */
 void balloon_reset(struct balloon *b)
 {
-	hints_stop(b, "the guest has reset the device, or is gone");
+	hints_forget(b, "the guest has reset the device, or is gone");
 	b->acked = 0;
 	b->config.actual = 0;
 	b->stats.actual = 0;

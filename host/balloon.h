@@ -161,7 +161,7 @@ struct behaviour {
  * @wire: how reports look
  * @config: the configuration
  * @config_changed: the driver is to be told
- * @config_unread: it was told, and the front-end has not read it since
+ * @config_unread: so often the front-end was told so, and has not taken notice yet
  * @mem: the guest's memory
  * @queue: the queues
  * @behaviour: what to do with buffers
@@ -185,7 +185,7 @@ struct balloon {
 	enum wire wire;
 	struct balloon_config config;
 	bool config_changed;
-	bool config_unread;
+	unsigned int config_unread;
 	struct memory mem;
 	struct queue queue[BALLOON_QUEUES];
 	struct behaviour *behaviour;

@@ -14,10 +14,23 @@
 #define CLIENT_ANSWER	4096
 
 /**
+ * enum wait - what a client waits for
+ * @WAIT_NONE: nothing
+ * @WAIT_RUN: the end of a hint run
+ * @WAIT_READ: that the front-end has taken notice of a change
+ */
+enum wait {
+	WAIT_NONE,
+	WAIT_RUN,
+	WAIT_READ,
+};
+
+/**
  * struct client - a connection
  * @fd: the connection, or -1: there is none
  * @heard_ns: when it last said something, or came
- * @waits: it is not answered yet; what it says meanwhile has to wait
+ * @waits: what for it is not answered yet; what it says meanwhile has to wait
+ * @since_ns: since when
  * @ended: it says nothing more, but may still listen
  * @broken: it is to be hung up on
  * @line: what has come of its next commands
@@ -26,7 +39,8 @@
 struct client {
 	int fd;
 	uint64_t heard_ns;
-	bool waits;
+	enum wait waits;
+	uint64_t since_ns;
 	bool ended;
 	bool broken;
 	char line[CLIENT_LINE];

@@ -22,23 +22,22 @@
  */
 #define SILENCE_S	30
 
-/* How long a front-end may take to read that a run is over. */
+/* How long a front-end may take to take notice of a change. */
 #define READ_NS		(10 * NS_PER_S)
 
-/* Who waits for the end of a hint run. Return: the client, or NULL. */
-static const struct client *waiting(const struct control *c)
+static bool is_waited_for(const struct control *c)
 {
 	const struct client *one;
 
 	for (one = c->client; one < c->client + CONTROL_CLIENTS; one++)
-		if (one->waits)
-			return one;
-	return NULL;
+		if (one->waits == WAIT_RUN)
+			return true;
+	return false;
 }
 
 static void hang_up(struct client *one, struct balloon *b)
 {
-	if (one->waits)
+	if (one->waits == WAIT_RUN)
 		hints_stop(b, "whoever asked for it is gone");
 	client_connect(one, -1);
 }
@@ -50,7 +49,7 @@ static void flush(struct client *one, struct balloon *b)
 	if (why)
 		client_say(one, "error %s\n", why);
 	else
-		one->waits = true;
+		one->waits = WAIT_RUN;
 }
 
 static void set_balloon(struct client *one, struct balloon *b, const char *text)
@@ -67,7 +66,8 @@ static void set_balloon(struct client *one, struct balloon *b, const char *text)
 	}
 	b->config.num_pages = (uint32_t)mib * PAGES_PER_MIB;
 	b->config_changed = true;
-	client_say(one, "ok\n");
+	one->waits = WAIT_READ;
+	one->since_ns = now_ns();
 }
 
 static void show_stats(struct client *one, const struct balloon *b)
@@ -87,7 +87,7 @@ static void show_stats(struct client *one, const struct balloon *b)
 static void obey(struct control *c, struct client *one, struct balloon *b,
 		 const char *line)
 {
-	if (!strcmp(line, "flush") && waiting(c))
+	if (!strcmp(line, "flush") && is_waited_for(c))
 		client_say(one, "error somebody else waits for one\n");
 	else if (!strcmp(line, "flush"))
 		flush(one, b);
@@ -144,6 +144,19 @@ void control_fill(const struct control *c, struct pollfd *fds)
 	};
 }
 
+/* When a client is answered at the latest, ns. */
+static uint64_t until_ns(const struct client *one, const struct balloon *b)
+{
+	if (one->waits == WAIT_NONE)
+		return NEVER_NS;
+	if (one->waits == WAIT_RUN && !hints_over(b))
+		return b->hints.since_ns + SILENCE_S * NS_PER_S;
+	if (!b->config_unread)
+		return 0;
+	return READ_NS + (one->waits == WAIT_RUN ? b->hints.since_ns :
+						    one->since_ns);
+}
+
 /**
  * control_until_ns - when to call control_answer() though nothing happens
  * @c: the socket
@@ -153,10 +166,13 @@ void control_fill(const struct control *c, struct pollfd *fds)
  */
 uint64_t control_until_ns(const struct control *c, const struct balloon *b)
 {
-	if (!waiting(c))
-		return NEVER_NS;
-	return b->hints.since_ns +
-	       (hints_over(b) ? READ_NS : SILENCE_S * NS_PER_S);
+	const struct client *one;
+	uint64_t until = NEVER_NS;
+
+	for (one = c->client; one < c->client + CONTROL_CLIENTS; one++)
+		if (until_ns(one, b) < until)
+			until = until_ns(one, b);
+	return until;
 }
 
 /* A place for one more. Of those that are connected one does not wait for a run. */
@@ -167,7 +183,8 @@ static struct client *place(struct control *c)
 	for (one = c->client; one < c->client + CONTROL_CLIENTS; one++) {
 		if (one->fd < 0)
 			return one;
-		if (!one->waits && (!found || one->heard_ns < found->heard_ns))
+		if (one->waits != WAIT_RUN &&
+		    (!found || one->heard_ns < found->heard_ns))
 			found = one;
 	}
 	return found;
@@ -203,39 +220,44 @@ void control_serve(struct control *c, struct balloon *b,
 		accept_one(c);
 }
 
+static void answer(struct client *one, const struct balloon *b)
+{
+	const struct hints *h = &b->hints;
+
+	if (one->waits == WAIT_RUN && h->failed)
+		client_say(one, "error %s\n", h->failed);
+	else if (b->config_unread)
+		client_say(one, "error it is done, and the front-end takes no notice of that\n");
+	else if (one->waits == WAIT_RUN)
+		client_say(one, "ok hinted %" PRIu64 " released %" PRIu64 "\n",
+			   h->told, h->released);
+	else
+		client_say(one, "ok\n");
+	one->waits = WAIT_NONE;
+}
+
 /**
- * control_answer - tell whoever waits for a hint run that it is over
+ * control_answer - tell whoever waits what has come of it
  * @c: the socket
- * @b: the device
+ * @b: the device, of which the front-end was told what has changed
  *
- * Not before the front-end has read so: who is answered may stop the guest at once, and
- * QEMU 11.1 may end with SIGSEGV if it hears of a change while it stops a device.
+ * Not before the front-end has taken notice: who is answered may stop the guest at once,
+ * and QEMU 11.1 may end with SIGSEGV if it hears of a change while it stops a device.
  */
 void control_answer(struct control *c, struct balloon *b)
 {
-	const struct hints *h = &b->hints;
-	const struct client *waits = waiting(c);
 	struct client *one;
-	bool late;
 
-	if (!waits)
-		return;
-	late = now_ns() >= control_until_ns(c, b);
-	if (!hints_over(b)) {
-		if (late)
+	for (one = c->client; one < c->client + CONTROL_CLIENTS; one++) {
+		if (now_ns() < until_ns(one, b))
+			continue;
+		if (one->waits == WAIT_RUN && !hints_over(b)) {
 			hints_stop(b, "the guest has said nothing for 30 s");
-		return;
+			continue;
+		}
+		answer(one, b);
+		obey_lines(c, one, b);
 	}
-	if (b->config_unread && !late)
-		return;
-	one = &c->client[waits - c->client];
-	one->waits = false;
-	if (h->failed)
-		client_say(one, "error %s\n", h->failed);
-	else
-		client_say(one, "ok hinted %" PRIu64 " released %" PRIu64 "\n",
-			   h->told, h->released);
-	obey_lines(c, one, b);
 }
 
 /**

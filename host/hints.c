@@ -69,25 +69,57 @@ bool hints_over(const struct balloon *b)
 	return b->hints.state == HINTS_NONE || b->hints.state == HINTS_STOPPING;
 }
 
+/* Both at once: what was taken and not used is of no matter any more. */
+static void become(struct hints *h, enum hint_state state, const char *why)
+{
+	h->state = state;
+	h->state_before = state;
+	h->failed = why;
+}
+
 /**
  * hints_stop - end a run, if there is one
  * @b: the device
  * @why: in words, a constant
  *
  * What the guest hints of it from now on is used, and not given back. A driver that has
- * begun says when it is at the end, and is told then that the device is done: until it
- * hears that it keeps blocks, or takes them for reported.
+ * begun, or may have, says when it is at the end, and is told then that the device is
+ * done, however long it was paused meanwhile: until it hears that it keeps blocks, or
+ * takes them for reported. One that is at the end is about to be told.
  */
 void hints_stop(struct balloon *b, const char *why)
 {
 	struct hints *h = &b->hints;
 
-	if (h->state == HINTS_NONE)
+	if (h->state == HINTS_OVER)
+		h->failed = why;
+	if (h->state != HINTS_ASKED && h->state != HINTS_COMING)
 		return;
-	h->state = takes_hints(b) ? HINTS_STOPPING : HINTS_NONE;
-	h->state_before = h->state;
-	h->failed = why;
+	become(h, HINTS_STOPPING, why);
 	tell(b, HINT_STOP);
+}
+
+/**
+ * hints_forget - the driver that was asked is gone
+ * @b: the device
+ * @why: in words, a constant
+ */
+void hints_forget(struct balloon *b, const char *why)
+{
+	if (b->hints.state == HINTS_NONE)
+		return;
+	become(&b->hints, HINTS_NONE, why);
+	tell(b, HINT_STOP);
+}
+
+/**
+ * hints_heard - the guest does something; a run may have to wait for that
+ * @b: the device
+ */
+void hints_heard(struct balloon *b)
+{
+	if (!hints_over(b))
+		b->hints.since_ns = now_ns();
 }
 
 /**
@@ -124,6 +156,9 @@ void hints_untake(struct balloon *b)
 {
 	b->hints.state = b->hints.state_before;
 	b->hints.told = b->hints.told_before;
+	/* It was called off when it seemed to be at the end. */
+	if (b->hints.failed)
+		hints_stop(b, b->hints.failed);
 }
 
 /**

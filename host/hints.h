@@ -56,6 +56,8 @@ struct hints {
 
 const char *hints_ask(struct balloon *b);
 void hints_stop(struct balloon *b, const char *why);
+void hints_forget(struct balloon *b, const char *why);
+void hints_heard(struct balloon *b);
 void hints_word(struct balloon *b, uint32_t word);
 void hints_settle(struct balloon *b);
 void hints_taking(struct balloon *b);

@@ -165,6 +165,7 @@ static void decode_words(struct balloon *b)
 void report_decode(struct balloon *b)
 {
 	b->stats.seen++;
+	hints_heard(b);
 	b->stats.descriptors += b->chain.nr;
 	b->stats.payload += b->chain.nr * DESC_BYTES;
 	b->stats.indirect += b->chain.indirect;
@@ -190,7 +191,7 @@ void report_hints(struct balloon *b)
 	uint32_t word;
 
 	b->stats.other++;
-	b->hints.since_ns = now_ns();
+	hints_heard(b);
 	if (gather(b, &word, sizeof(word)) == sizeof(word))
 		hints_word(b, le32toh(word));
 	if (b->hints.state != HINTS_COMING)

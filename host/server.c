@@ -89,6 +89,7 @@ enum place {
 	PLACE_INPUT,
 	PLACE_CONTROL,
 	PLACE_FRONT_END = PLACE_CONTROL + CONTROL_PLACES,
+	PLACE_CHANNEL,
 	PLACE_LISTENER,		/* looked at while nobody is served */
 	PLACE_KICKS,
 	NR_PLACES = PLACE_KICKS + BALLOON_QUEUES
@@ -102,6 +103,7 @@ static void fill(const struct server *s, struct pollfd *fds)
 	fds[PLACE_SIGNALS].fd = s->signals;
 	fds[PLACE_INPUT].fd = s->input;
 	fds[PLACE_FRONT_END].fd = s->connected ? s->session.sock : -1;
+	fds[PLACE_CHANNEL].fd = s->connected ? s->session.channel : -1;
 	fds[PLACE_LISTENER].fd = !s->connected || is_mute(s) ? s->listener.fd :
 							       -1;
 	for (i = 0; i < BALLOON_QUEUES; i++)
@@ -159,6 +161,8 @@ static void serve_session(struct server *s, const struct pollfd *fds)
 		if (fds[PLACE_KICKS + i].revents && q->kick >= 0)
 			drain(q);
 	}
+	if (fds[PLACE_CHANNEL].revents && s->session.channel >= 0)
+		session_hear(&s->session);
 	if (fds[PLACE_FRONT_END].revents && !session_receive(&s->session)) {
 		disconnect(s);
 		return;

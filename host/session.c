@@ -4,6 +4,7 @@
  * connection is closed only if the front-end would wait for an answer that
  * cannot be given.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -84,8 +85,8 @@ void session_close(struct session *s)
 		q->enabled = false;
 		q->num = 0;
 	}
-	hints_stop(s->b, "the front-end is gone");
-	s->b->config_unread = false;
+	hints_forget(s->b, "the front-end is gone");
+	s->b->config_unread = 0;
 	s->b->wake_ns = NEVER_NS;
 	memory_clear(&s->b->mem);
 	peer_close(&s->b->peer);
@@ -123,14 +124,30 @@ static bool reply_u64(struct session *s, const struct message *msg,
 	return reply(s, msg, &value, sizeof(value));
 }
 
+/*
+ * A front-end stops the queues one after the other, and starts them so. Between that it
+ * is busy with it.
+ */
 static bool is_live(const struct balloon *b)
 {
 	const struct queue *q;
+	bool any = false;
 
-	for (q = b->queue; q < b->queue + BALLOON_QUEUES; q++)
-		if (q->state == QUEUE_STARTED && q->enabled)
-			return true;
-	return false;
+	for (q = b->queue; q < b->queue + BALLOON_QUEUES; q++) {
+		if (balloon_role(b, q) == ROLE_NONE)
+			continue;
+		if (q->state == QUEUE_STOPPED || q->state == QUEUE_AWAY ||
+		    !q->enabled)
+			return false;
+		any = true;
+	}
+	return any;
+}
+
+/* Whether the front-end answers what it is asked to. */
+static bool gives_word(const struct session *s)
+{
+	return s->protocol >> VU_P_REPLY_ACK & 1;
 }
 
 /**
@@ -144,7 +161,7 @@ void session_tell_config(struct session *s)
 {
 	struct vu_header header = {
 		.request = VU_BACKEND_CONFIG_CHANGE,
-		.flags = VU_VERSION,
+		.flags = VU_VERSION | (gives_word(s) ? VU_NEED_REPLY : 0),
 	};
 
 	if (!is_live(s->b))
@@ -152,9 +169,32 @@ void session_tell_config(struct session *s)
 	s->b->config_changed = false;
 	if (s->channel < 0)
 		return;
-	s->b->config_unread = send_all(s->channel, &header, sizeof(header));
-	if (!s->b->config_unread)
+	if (!send_all(s->channel, &header, sizeof(header)))
 		say("the front-end does not take word of a new configuration");
+	else if (gives_word(s))
+		s->b->config_unread++;
+}
+
+/**
+ * session_hear - the front-end says something where the daemon tells it of changes
+ * @s: the connection
+ *
+ * That can only be that it has taken notice of one. Whatever it says of it is good.
+ */
+void session_hear(struct session *s)
+{
+	uint8_t reply[sizeof(struct vu_header) + sizeof(uint64_t)];
+	ssize_t got = read(s->channel, reply, sizeof(reply));
+
+	if (got == sizeof(reply) && s->b->config_unread) {
+		s->b->config_unread--;
+		return;
+	}
+	if (got < 0 && errno == EAGAIN)
+		return;
+	say("the front-end closed the channel for changes, or says on it what it was not asked; it is told of none any more");
+	close_fd(&s->channel);
+	s->b->config_unread = 0;
 }
 
 static const char *set_features(struct session *s, uint64_t features)
@@ -171,7 +211,7 @@ static const char *set_features(struct session *s, uint64_t features)
 			return "queues are in use";
 	b->acked = features;
 	if (!(features >> BALLOON_F_FREE_PAGE_HINT & 1))
-		hints_stop(b, "the guest's driver takes no free page hints");
+		hints_forget(b, "the guest's driver takes no free page hints");
 	/* The document, "Ring states". */
 	if (!(features >> VU_F_PROTOCOL_FEATURES & 1))
 		for (i = 0; i < BALLOON_QUEUES; i++)
@@ -231,7 +271,6 @@ static bool get_config(struct session *s, struct message *msg)
 
 	/* As many bytes as were asked for; there is nothing behind ours. */
 	balloon_read_config(s->b, bytes);
-	s->b->config_unread = false;
 	memset(config->data, 0, sizeof(config->data));
 	if (config->offset < BALLOON_CONFIG_SIZE)
 		memcpy(config->data, bytes + config->offset, config->size);
@@ -383,8 +422,7 @@ static bool answer(struct session *s, struct message *msg)
 /* Whether the front-end waits for the word of success. */
 static bool wants_word(const struct session *s, const struct message *msg)
 {
-	return msg->header.flags & VU_NEED_REPLY &&
-	       s->protocol >> VU_P_REPLY_ACK & 1;
+	return msg->header.flags & VU_NEED_REPLY && gives_word(s);
 }
 
 /* A message that is not obeyed. Return: whether one can go on after it. */

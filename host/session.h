@@ -32,6 +32,7 @@ void session_close(struct session *s);
 bool session_receive(struct session *s);
 bool session_handle(struct session *s, struct message *msg);
 void session_tell_config(struct session *s);
+void session_hear(struct session *s);
 
 /* slots.c */
 const char *slots_set_table(struct balloon *b, struct message *msg);

@@ -90,6 +90,7 @@ OFF = {
 FAILED = {
     **RUNNING,
     "sys/kernel/aeration/state": "failed",
+    "sys/kernel/aeration/backend": "none",
     "sys/kernel/aeration/stats/errors": "1",
     "sys/kernel/aeration/stats/timeouts": "1",
     "sys/kernel/aeration/why/virtio": "device did not answer within 30000 ms",

@@ -169,7 +169,7 @@ SITUATIONS = {
                      "none [integrity] confidentiality"}, "takes signed modules only"),
     "not loaded": (NOT_LOADED, "modules are not loaded"),
     "turned off": (OFF, "It was turned off"),
-    "other driver": (off("another driver has it", **{
+    "other driver": (off("no device: its module is not loaded or found none", **{
         f"{DEVICE}driver": "-> virtio_balloon"}), "has another driver: virtio_balloon"),
     "no driver": (off("no device", **without(f"{DEVICE}driver")), "virtio1 has no driver"),
     "no device": (off("no device", **without(
@@ -178,13 +178,22 @@ SITUATIONS = {
         f"{DEVICE}features": "01100000"}), "does not take reports of free pages"),
     "poison": (off("kernel fills free pages, device would lose that (no bit 4)"),
                "fills pages when they are freed"),
+    "another host's": (off("this is a confidential guest, and the host must not be told", **{
+        f"{DEVICE}driver": "-> virtio_balloon"}), "virtio: this is a confidential guest"),
     "by name": ({**off("not asked for"), "sys/module/aeration/parameters/backend": "xen"},
                 "Backend xen was asked for by name"),
     "domain 0": ({**XEN, f"{OF}state": "off", f"{OF}backend": "none",
                   f"{OF}why/xen": "domain 0 gives nothing unless it is asked for"},
                  "xen: domain 0 gives nothing"),
-    "waiting": ({**RUNNING, f"{OF}state": "waiting", f"{OF}why/virtio":
-                 "in use; free page reporting has another owner"},
+    "not at present": ({**XEN, f"{OF}why/xen": "in use; nothing goes at present: squeezed"},
+                       "xen: in use; nothing goes at present: squeezed"),
+    "page_poison": ({**RUNNING, "proc/cmdline": "quiet page_poison=1"},
+                    "fills pages when they are freed"),
+    "out of reach": ({**XEN, f"{OF}hold/out_of_reach_bytes": str(100 * MIB)},
+                     "100 MiB free memory cannot be held"),
+    "waiting": ({**RUNNING, f"{OF}state": "waiting", f"{OF}backend": "hyperv",
+                 f"{OF}why/virtio": "this runs on Hyper-V", f"{OF}why/hyperv":
+                 "free page reporting has another owner"},
                 "free page reporting has another owner"),
     "failed": (STATES["failed"], "device did not answer within 30000 ms"),
     "cache": ({**RUNNING, **memory(100, 1500), **pieces(10, 25)}, "1500 MiB are cache"),
@@ -213,10 +222,12 @@ def test_explain(tmp_path, situation):
     files, words = SITUATIONS[situation]
     done = run(furnish(tmp_path, files), "explain")
     reasons = re.findall(r"^- (.*)\n  (\S.*)$", done.stdout, re.M)
-    assert words in reasons[0][0], done.stdout
-    # There it can be either.
-    assert len(reasons) == (2 if situation == "Secure Boot" else 1), done.stdout
-    assert done.returncode == (ABSENT if files[f"{OF}state"] is None else NOT)
+    assert any(words in told[0] for told in reasons), done.stdout
+    # In those it can be either.
+    assert len(reasons) == (2 if situation in ("Secure Boot", "by name") else 1), done.stdout
+    state = files[f"{OF}state"]
+    assert done.returncode == (ABSENT if state is None else
+                               DONE if state == "running" else NOT)
 
 
 def test_nothing_to_explain(tmp_path):
@@ -341,9 +352,23 @@ def test_ends_of_a_request(tmp_path, how):
     """What became of it is said, in words."""
     status, out, complaint, code = ENDS[how]
     root = furnish(tmp_path, {**RUNNING, f"{OF}request/status": status})
-    done = run(root, "flush", "--wait")
+    done = run(root, "restore" if "restore" in status else "flush", "--wait")
     assert done.returncode == code
     assert done.stdout == out and complaint in done.stderr
+
+
+def test_another_one_is_not_cancelled(tmp_path):
+    """^C while somebody else's request is waited for leaves that alone."""
+    root = furnish(tmp_path, {**RUNNING, f"{OF}request/status": "7 restore running 0 0"})
+    with subprocess.Popen([program(), "--root", root, "flush", "--wait"],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True) as one:
+        guest_waits(lambda: (root / f"{OF}request/start").read_text() == "flush")
+        one.send_signal(signal.SIGINT)
+        out, complaint = one.communicate(timeout=TIMEOUT_S)
+    assert not out and "its end was not seen" in complaint
+    assert (root / f"{OF}request/cancel").read_text() == "\n"
+    assert one.returncode == NOT
 
 
 def test_interrupted(tmp_path):

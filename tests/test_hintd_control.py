@@ -207,6 +207,21 @@ def test_paused_guest_goes_on(lab):
     assert front.is_hole(FREE, MIB)
 
 
+def test_paused_for_too_long(lab):
+    """A guest that is paused in a run for longer than anybody waits is told of its end."""
+    hintd, front, client = lab()
+    begin_run(front, client)
+    base = front.stop_queue(HINTING)
+    client.close()
+    wait_asked(front, STOP)
+    front.start_queue(HINTING, base)
+    block(front, FREE, MIB)
+    word(front, STOP)
+    used(front, 3)
+    assert front.is_data(FREE, MIB), "nobody has asked for it any more"
+    wait_asked(front, DONE)
+
+
 def test_guest_that_says_nothing(lab):
     """That is an error after half a minute, and nothing is taken of it any more."""
     hintd, front, client = lab()
@@ -239,29 +254,63 @@ def channel(front):
 
 def wait_told(told):
     """Wait until the front-end is told that the configuration has changed."""
-    assert proto.HEADER.unpack(told.recv(proto.HEADER.size))[0] == \
-        proto.BACKEND_CONFIG_CHANGE_MSG
+    request, flags, size = proto.HEADER.unpack(told.recv(proto.HEADER.size))
+    assert request == proto.BACKEND_CONFIG_CHANGE_MSG
+    assert flags == proto.FLAG_VERSION | proto.FLAG_NEED_REPLY and not size
 
 
+def take_notice(told):
+    """The front-end says that it has heard of a change, as QEMU does."""
+    told.sendall(proto.HEADER.pack(
+        proto.BACKEND_CONFIG_CHANGE_MSG, proto.FLAG_VERSION | proto.FLAG_REPLY, 8) + bytes(8))
+
+
+UNREAD = "error it is done, and the front-end takes no notice of that\n"
+
+
+@pytest.mark.parametrize("command", ["flush", "balloon 3"])
 @pytest.mark.parametrize("reads", [True, False])
-def test_answer_when_it_is_read(lab, reads):
-    """The client hears of the end after the front-end, unless that looks away for long.
+def test_answer_when_it_is_read(lab, command, reads):
+    """The client hears of it after the front-end, or that this looks away.
 
     Whoever is answered may stop the guest, which is no time for a front-end to hear of a
     change.
     """
     hintd, front, client = lab()
     with channel(front) as told:
-        client.tell("flush")
+        client.tell(command)
         wait_told(told)
-        assert asked(front) == FIRST
-        word(front, FIRST)
-        word(front, STOP)
-        wait_told(told)
+        if command == "flush":
+            take_notice(told)
+            word(front, FIRST)
+            word(front, STOP)
+            wait_told(told)
+        # What the guest reads is no sign of it: that may be of an earlier one.
+        assert asked(front) == (DONE if command == "flush" else STOP)
         assert not select.select([client.socket], [], [], 1)[0]
         if reads:
-            assert asked(front) == DONE
-        assert client.answer() == "ok hinted 0 released 0\n"
+            take_notice(told)
+        right = "ok hinted 0 released 0\n" if command == "flush" else "ok\n"
+        assert client.answer() == (right if reads else UNREAD)
+
+
+@pytest.mark.parametrize("odd", [b"x", b"", None])
+def test_front_end_that_says_odd_things(lab, odd):
+    """What is no answer, or none that was asked for, ends the channel, and nobody waits."""
+    hintd, front, client = lab()
+    with channel(front) as told:
+        if odd is None:
+            take_notice(told)
+        else:
+            client.tell("balloon 3")
+            wait_told(told)
+            told.sendall(odd)
+            if not odd:
+                told.shutdown(socket.SHUT_WR)
+            assert client.answer() == "ok\n"
+        assert told.recv(1) == b""
+    assert client.ask("balloon 4") == "ok\n"
+    assert "it is told of none any more" in hintd.said()
 
 
 @both_ways
@@ -357,15 +406,18 @@ def test_changes_wait_for_a_device_that_runs(lab):
     """A front-end that has stopped the device hears of a change when it is started."""
     hintd, front, client = lab()
     with channel(front) as told:
-        assert client.ask("balloon 3") == "ok\n"
+        client.tell("balloon 3")
         wait_told(told)
+        take_notice(told)
+        assert client.answer() == "ok\n"
         queues = list(front.kicks)
-        for queue in queues:
+        for step, queue in enumerate(queues, 4):
             front.stop_queue(queue)
-        assert client.ask("balloon 4") == "ok\n"
+            assert client.ask(f"balloon {step}") == "ok\n"
         assert asked(front) == STOP
-        assert not select.select([told], [], [], 0)[0], "told while it is stopped"
-        front.start_queue(queues[0])
+        for queue in queues:
+            assert not select.select([told], [], [], 0)[0], "told while it is stopped"
+            front.start_queue(queue)
         wait_told(told)
 
 

@@ -365,7 +365,9 @@ int aeration_vb_await(struct vb *vb, struct vb_wait *wait)
 		limit = min(limit, HASTY_MS);
 	switch (wait_long(vb, wait, limit)) {
 	case VB_ACK:
-		WRITE_ONCE(vb->acked_at, jiffies);
+		/* A device that is to take reports has to answer those. */
+		if (!READ_ONCE(vb->offered) || wait->queue >= VB_HINT)
+			WRITE_ONCE(vb->acked_at, jiffies);
 		return 0;
 	case VB_RETIRED:
 		return READ_ONCE(vb->state) == VB_SUSPENDED ? -EAGAIN : -ENODEV;

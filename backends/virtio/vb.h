@@ -194,7 +194,8 @@ struct vb_size {
  * @lied: it has failed because of what it answered; under @lock
  * @rest_s: the last pause before that, s; 0: there was none
  * @live_at: when the device was last set up, jiffies
- * @acked_at: when it last used all that it was waited for, jiffies
+ * @acked_at: when it last used all that it was waited for, jiffies; of the core's
+ *	batches if the core has it
  * @offered: the core has the device; under the device's own lock
  * @keeps: it is being brought back, and what is in the balloon stays there; likewise
  * @pages: what is in the balloon

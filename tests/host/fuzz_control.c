@@ -44,7 +44,7 @@ static void turn(struct control *c, struct balloon *b)
 	control_fill(c, fds);
 	MUST(poll(fds, CONTROL_PLACES, 0) >= 0);
 	control_serve(c, b, fds);
-	b->config_unread |= b->config_changed;
+	b->config_unread += b->config_changed;
 	b->config_changed = false;
 	control_answer(c, b);
 }
@@ -54,7 +54,7 @@ static void guest_says(struct balloon *b, const uint8_t *what, size_t size)
 	uint32_t word;
 
 	if (size < sizeof(word)) {
-		b->config_unread = false;
+		b->config_unread = 0;
 		return;
 	}
 	memcpy(&word, what, sizeof(word));

@@ -483,6 +483,35 @@ static void hints_taken_back(void)
 	EXPECT_EQ(b->config.hint_cmd, HINT_DONE);
 }
 
+/* A run that is called off at its very end: the driver is told that it is over. */
+static void hints_called_off_late(void)
+{
+	struct bench *t = bench(WIRE_SG);
+	struct balloon *b = &t->b;
+	int untaken;
+
+	for (untaken = 0; untaken < 2; untaken++) {
+		bench_add_memory(t);
+		b->acked |= 1ULL << BALLOON_F_FREE_PAGE_HINT;
+		EXPECT(bench_queue(t, ROLE_HINTING, 8, 0, 0, 0x400, 0x800));
+		EXPECT(!hints_ask(b));
+		hints_word(b, b->hints.id);
+		hints_taking(b);
+		hints_word(b, HINT_STOP);
+		hints_stop(b, "whoever asked is gone");
+		EXPECT_EQ(b->hints.state, HINTS_OVER);
+		if (untaken) {
+			hints_untake(b);
+			EXPECT_EQ(b->hints.state, HINTS_STOPPING);
+			hints_word(b, HINT_STOP);
+		}
+		hints_settle(b);
+		EXPECT_EQ(b->hints.state, HINTS_NONE);
+		EXPECT_EQ(b->config.hint_cmd, HINT_DONE);
+		t = bench(WIRE_SG);
+	}
+}
+
 int main(void)
 {
 	RUN(every_order);
@@ -497,6 +526,7 @@ int main(void)
 	RUN(released_before_used);
 	RUN(too_many_buffers);
 	RUN(hints_taken_back);
+	RUN(hints_called_off_late);
 	RUN(sandbox_refuses);
 	return ktap_end();
 }
