@@ -434,6 +434,12 @@ def test_watch_ends(tmp_path):
     assert not rest or rest.endswith("\n")
 
 
+HELD_MIB = 512
+
+# Of that, what has to be back at once: processors keep some on lists of their own.
+MOST = 0.8
+
+
 def in_guest(vm, *words, check=True):
     """Run it in a guest."""
     return vm.run(" ".join(["/tmp/aerationctl", *words]), check=check)
@@ -462,13 +468,13 @@ def test_in_a_guest(image, kernel):
         done = in_guest(vm, "set", "window", "61s", check=False)
         assert done.rc == USAGE and "cannot be" in done.out
         assert "has to be free for 60 s" in in_guest(vm, "explain", check=False).out
-        job = guest.hold(vm, 512)
+        job = guest.hold(vm, HELD_MIB)
         resident = vm.resident()
         guest.free_held(vm, job)
         said = in_guest(vm, "flush", "--wait").out
         print(said)
-        assert int(re.search(r"(\d+) MiB given back$", said, re.M)[1]) >= guest.leaves(512)
-        assert resident - vm.resident() >= guest.leaves(512) * MIB
+        assert int(re.search(r"(\d+) MiB given back$", said, re.M)[1]) >= MOST * HELD_MIB
+        assert resident - vm.resident() >= MOST * HELD_MIB * MIB
         guest.end_held(vm, job)
         said = json.loads(in_guest(vm, "--json").out)
         assert said["bytes"] == guest.stat(vm, "bytes") and said["devices"]
