@@ -53,6 +53,7 @@ echo >$T/trace
 echo free >$T/trace_marker
 kill -USR1 $!
 sleep {calm}
+echo 0 >$T/tracing_on
 cat $T/trace
 kill -USR1 $!
 """
