@@ -6,12 +6,20 @@ _aerationctl()
 	local word=${COMP_WORDS[COMP_CWORD]} words
 
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		words="status watch explain metrics report flush restore on off set
+		words="status watch explain metrics report flush restore on off set host
 		       --help --version"
 	else
 		case "${COMP_WORDS[1]} $COMP_CWORD" in
 		"status "*) words=--json ;;
 		"watch "*) words="--interval --count" ;;
+		"host 3")
+			case ${COMP_WORDS[2]} in
+			--qmp) compopt -o default; words="" ;;
+			--qemu) words=$(pgrep -d " " qemu) ;;
+			*) words="" ;;
+			esac ;;
+		"host 2") words="--qmp --qemu" ;;
+		"host "*) words="--interval --count" ;;
 		"metrics 2") words=--output ;;
 		"metrics 3") compopt -o default; words="" ;;
 		"flush "*) words="--again --wait" ;;

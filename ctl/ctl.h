@@ -37,9 +37,40 @@ enum ctl_exit restore_command(int argc, char **argv);
 enum ctl_exit on_command(int argc, char **argv);
 enum ctl_exit off_command(int argc, char **argv);
 enum ctl_exit set_command(int argc, char **argv);
+enum ctl_exit host_command(int argc, char **argv);
 
 /* status.c: what others print of it, too. */
 void status_print(const struct facts *f, FILE *out);
+
+/**
+ * struct pace - of lines that go on
+ * @ms: between two of them
+ * @count: how many, or 0: until they are interrupted
+ */
+struct pace {
+	unsigned long ms;
+	unsigned long count;
+};
+
+#define PACE	{ .ms = 1000, .count = 0 }
+
+/**
+ * enum pace_option - what an option is
+ * @PACE_OTHER: none of the pace
+ * @PACE_TAKEN: one of the pace, which was taken
+ * @PACE_WRONG: one of the pace, with a wrong value
+ */
+enum pace_option {
+	PACE_OTHER,
+	PACE_TAKEN,
+	PACE_WRONG,
+};
+
+/* pace.c */
+enum pace_option pace_option(const char *name, const char *value,
+			     struct pace *pace);
+void pace_begin(void);
+bool pace_next(const struct pace *pace, unsigned long line);
 
 /* words.c */
 const char *mib(uint64_t bytes);

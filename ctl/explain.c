@@ -5,12 +5,16 @@
  */
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "ctl.h"
 
 /* Memory that is not worth a word, bytes: a guest always keeps some. */
 #define LITTLE		(64 * MIB)
+
+/* What is held is so close to a limit as blocks allow, bytes. */
+#define NEAR		(8 * MIB)
 
 /* A part of the last ten seconds, percent, that is worth a word. */
 #define PRESSED		1.0
@@ -49,11 +53,12 @@ static void not_loaded(void)
 {
 	char line[LINE_MAX_BYTES];
 
-	if (facts_line("/sys/kernel/security/lockdown", line) &&
-	    !strstr(line, "[none]"))
+	if ((facts_line("/sys/kernel/security/lockdown", line) &&
+	     !strstr(line, "[none]")) ||
+	    (facts_line("/sys/module/module/parameters/sig_enforce", line) &&
+	     *line == 'Y'))
 		reason("Enrol the key that signed them (for DKMS: mokutil --import /var/lib/dkms/mok.pub, then reboot), or sign them with one that is enrolled.",
-		       "This kernel takes signed modules only (lockdown: %s), and aeration is not loaded.",
-		       line);
+		       "This kernel takes signed modules only, and aeration is not loaded.");
 	facts_line("/proc/sys/kernel/osrelease", line);
 	reason("modprobe aeration. If there is no such module: install aeration-dkms and the headers of this kernel.",
 	       "The modules are not loaded into this kernel, %s.",
@@ -211,6 +216,38 @@ static void look_at_pace(const struct facts *f)
 		       seconds(n[NUMBER_WINDOW_MS]));
 }
 
+/* Return: most bytes that may be held, by @f->max_held; UNKNOWN: it is not known. */
+static uint64_t most_held(const struct facts *f)
+{
+	static const char units[] = "KMGT";
+	const char *unit;
+	uint64_t value;
+	char *end;
+
+	value = strtoull(f->max_held, &end, 10);
+	if (end == f->max_held || f->total == UNKNOWN)
+		return UNKNOWN;
+	if (*end == '%')
+		return f->total / 100 * value;
+	unit = *end ? strchr(units, *end) : NULL;
+	return unit ? value << (10 * (unit - units + 1)) : value;
+}
+
+/* What is held, and may not be more, though there is more. */
+static void look_at_limit(const struct facts *f)
+{
+	uint64_t most = most_held(f), held = f->number[NUMBER_HELD_BYTES];
+
+	if (!strcmp(f->max_held, "0"))
+		reason("aerationctl set max-held 87%",
+		       "Nothing may be held (max_held is 0).");
+	else if (most != UNKNOWN && held != UNKNOWN && f->blocks > LITTLE &&
+		 f->blocks != UNKNOWN && held + NEAR >= most)
+		reason("aerationctl set max-held 100% lets it hold more; if the hypervisor has none to give back then, this guest waits.",
+		       "%s are held, as much as may be (max_held is %s), and %s more are free.",
+		       mib(held), f->max_held, mib(f->blocks));
+}
+
 static void look_at_held(const struct facts *f)
 {
 	const uint64_t *n = f->number;
@@ -223,9 +260,8 @@ static void look_at_held(const struct facts *f)
 		reason("The host is short of memory: shrink or move another domain. This one asks again by itself.",
 		       "The guest needs memory that is held (%s), and the hypervisor has none to give.",
 		       mib(n[NUMBER_HELD_BYTES]));
-	if (facts_durable(f) && !strcmp(f->max_held, "0"))
-		reason("aerationctl set max-held 87%",
-		       "Nothing may be held (max_held is 0).");
+	if (facts_durable(f))
+		look_at_limit(f);
 	if (n[NUMBER_OUT_OF_REACH_BYTES] > LITTLE &&
 	    n[NUMBER_OUT_OF_REACH_BYTES] != UNKNOWN && facts_durable(f))
 		reason("movablecore= and kernelcore= on the kernel command line make such memory, and so does memory that is plugged in.",

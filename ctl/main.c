@@ -21,6 +21,11 @@ static const char help[] =
 	"  off                   give nothing back\n"
 	"  set window 2s         also: backoff, reserve, max-held\n"
 	"\n"
+	"On a host, see what comes back to it, and what is promised:\n"
+	"  host                  domains of Xen, in its domain 0\n"
+	"  host --qmp SOCKET     a guest of QEMU [--interval TIME] [--count LINES]\n"
+	"  host --qemu PID       the same, where there is no monitor: less is known\n"
+	"\n"
 	"  --root DIR            look at the files of another machine\n"
 	"  --help, --version\n"
 	"\n"
@@ -41,6 +46,7 @@ static const struct {
 	{ "on", on_command },
 	{ "off", off_command },
 	{ "set", set_command },
+	{ "host", host_command },
 };
 
 static enum ctl_exit run(int argc, char **argv)

@@ -1,66 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What happens, a line each second. */
-#include <errno.h>
 #include <langinfo.h>
 #include <locale.h>
-#include <signal.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 #include "ctl.h"
 
 /* Columns of the picture of free memory, and lines until the heading is repeated. */
 #define HISTORY		20
 #define HEADING_EVERY	20
 
-#define MS_PER_S	1000
-#define NS_PER_MS	1000000L
-
-/**
- * struct options - what was asked for
- * @ms: between two lines
- * @count: lines, or 0: until it is interrupted
- */
-struct options {
-	unsigned long ms;
-	unsigned long count;
-};
-
-static volatile sig_atomic_t ended;
-
-static void on_signal(int sig)
+static bool read_options(int argc, char **argv, struct pace *pace)
 {
-	(void)sig;
-	ended = 1;
-}
-
-static bool read_options(int argc, char **argv, struct options *o)
-{
-	char *end;
 	int i;
 
-	o->ms = MS_PER_S;
-	o->count = 0;
 	for (i = 0; i < argc; i += 2) {
-		if (strcmp(argv[i], "--interval") && strcmp(argv[i], "--count")) {
+		switch (pace_option(argv[i], i + 1 < argc ? argv[i + 1] : NULL,
+				    pace)) {
+		case PACE_TAKEN:
+			break;
+		case PACE_OTHER:
 			complain("\"%s\" is not known here; see aerationctl --help",
 				 argv[i]);
 			return false;
-		}
-		if (i + 1 == argc) {
-			complain("%s wants a value", argv[i]);
+		case PACE_WRONG:
 			return false;
 		}
-		if (!strcmp(argv[i], "--count")) {
-			o->count = strtoul(argv[i + 1], &end, 10);
-			if (!*end && o->count && argv[i + 1][0] != '-')
-				continue;
-		} else if (read_seconds(argv[i + 1], &o->ms) && o->ms) {
-			continue;
-		}
-		complain("%s %s: that is none", argv[i], argv[i + 1]);
-		return false;
 	}
 	return true;
 }
@@ -103,16 +67,6 @@ static void print_line(const struct facts *f, const struct facts *before,
 	fflush(stdout);
 }
 
-static void wait_for_next(unsigned long ms)
-{
-	struct timespec left = {
-		.tv_sec = (time_t)(ms / MS_PER_S),
-		.tv_nsec = (long)(ms % MS_PER_S) * NS_PER_MS,
-	};
-
-	nanosleep(&left, NULL);
-}
-
 /* Return: eighths of all memory that are free. */
 static unsigned int eighths_free(const struct facts *f)
 {
@@ -130,30 +84,24 @@ static unsigned int eighths_free(const struct facts *f)
  */
 enum ctl_exit watch_command(int argc, char **argv)
 {
-	struct sigaction action = { .sa_handler = on_signal };
 	unsigned int eighths[HISTORY], nr = 0;
 	struct facts now, before;
+	struct pace pace = PACE;
 	unsigned long line;
-	struct options o;
 
-	if (!read_options(argc, argv, &o))
+	if (!read_options(argc, argv, &pace))
 		return EXIT_USAGE;
 	setlocale(LC_CTYPE, "");
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
+	pace_begin();
 	facts_read(&before);
 	if (before.state == STATE_NOT_LOADED) {
 		complain("aeration is not loaded; \"aerationctl explain\" says more");
 		return EXIT_NOT_LOADED;
 	}
-	for (line = 0; !ended && (!o.count || line < o.count); line++) {
+	for (line = 0; pace_next(&pace, line); line++) {
 		if (!(line % HEADING_EVERY))
 			printf("%-8s %10s %10s %10s %10s  %s\n", "state", "free",
 			       "given", "taken back", "held", "free, of all");
-		if (line)
-			wait_for_next(o.ms);
-		if (ended)
-			break;
 		facts_read(&now);
 		if (nr == HISTORY)
 			memmove(eighths, eighths + 1, --nr * sizeof(eighths[0]));

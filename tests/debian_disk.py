@@ -1,35 +1,61 @@
 # SPDX-License-Identifier: GPL-2.0
-"""A disk with a Debian system in which our packages were installed by apt.
+"""Our Debian packages, and a disk with a Debian system in which apt installed them.
 
-As a user has it: systemd, udev, an initramfs that Debian's own tools make, DKMS. What is
-there for the tests is one unit, which serves commands on the second serial port.
+It is as a user has it: systemd, udev, an initramfs that Debian's own tools make, DKMS. What is
+there for the tests is one unit, which serves commands: on the second serial port, or on
+what the kernel's command line names.
+
+The same file boots under QEMU (DebianVm), and in domains of Xen (domain()): there, it is
+a disk of domain 0, which gives it on.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import pathlib
+import shutil
 import subprocess
+import tempfile
 
-from lab import cache, roots, suites
+from lab import build, cache, dom0, hypervisors, kernels, roots, suites
 from lab.qemu import Vm
+from lab.xen import Xen
 
 # What a small cloud image has, and what DKMS wants.
 PACKAGES = ("linux-image-amd64", "linux-headers-amd64", "systemd-sysv", "udev", "dbus",
             "kmod", "procps", "dkms", "initramfs-tools", "zstd", "ca-certificates")
+# The version after this one, as far as packages go; on the disk in /root/next.
+VERSION = (cache.REPO / "VERSION").read_text(encoding="ascii").strip()
+NEXT = VERSION + ".1"
+
 SIZE = "4G"		# what the file system may grow to; the file has holes
 MAKE_TIMEOUT = 1800
+
+# What packages are made of, and what building may leave there.
+PACKAGED = ("Makefile", "Kconfig", "LICENSE", "VERSION", "README.md", "CHANGELOG.md",
+            "core", "backends", "include", "ctl", "host", "docs", "packaging", "debian",
+            "tools/make-deb")
+BUILT = (".o", ".ko", ".cmd", ".mod")
 BOOT_TIMEOUT = 900	# seconds; a busy host needs 200
+USE_TIMEOUT = 600	# seconds for a program to have its memory
 
 AGENT = """[Unit]
 Description=Commands of the tests
 
 [Service]
 Type=idle
-ExecStart=/usr/local/sbin/lab-agent /dev/ttyS1
+ExecStart=/usr/local/sbin/lab-agent-here
 Restart=always
 
 [Install]
 WantedBy=multi-user.target
+"""
+
+# Where the kernel talks, too, it shall not from now on.
+AGENT_HERE = """#!/bin/sh
+place=$(sed -n 's/.*lab\\.agent=\\([^ ]*\\).*/\\1/p' /proc/cmdline)
+[ -z "$place" ] || dmesg -n 1
+exec /usr/local/sbin/lab-agent "/dev/${place:-ttyS1}"
 """
 
 # In mmdebstrap, when all packages are there: what a user types, and our agent.
@@ -37,13 +63,15 @@ INSTALL = """
 set -e
 mkdir "$1/root/packages"
 cp "$PLACE"/*.deb "$1/root/packages"
+cp -r "$PLACE/next" "$1/root"
 chroot "$1" sh -ec 'cd /root/packages; DEBIAN_FRONTEND=noninteractive \\
 	apt-get install -y --no-install-recommends ./aeration-dkms_*.deb ./aeration-tools_*.deb'
 install -m 755 "$AGENT" "$1/usr/local/sbin/lab-agent"
+install -m 755 "$PLACE/lab-agent-here" "$1/usr/local/sbin"
 cp "$PLACE/lab-agent.service" "$1/etc/systemd/system"
 chroot "$1" systemctl enable lab-agent
 echo guest >"$1/etc/hostname"
-echo "/dev/vda / ext4 errors=remount-ro 0 1" >"$1/etc/fstab"
+echo "LABEL=root / ext4 errors=remount-ro 0 1" >"$1/etc/fstab"
 """
 
 
@@ -74,24 +102,64 @@ class Disk:
         with open(self.image, "rb") as image:
             return hashlib.file_digest(image, "sha256").hexdigest()
 
-    line = "root=/dev/vda rw"
+    @property
+    def unpacked(self):
+        """The same kernel, unpacked: what Xen starts quickest."""
+        return self.place / "vmlinux"
+
+    line = "root=LABEL=root rw"
     key = None
 
 
-def disk(kernel, packages):
-    """Return the disk of a kernel's suite with these packages, made when needed."""
-    suite = suites.suite(kernel)
-    agent = cache.REPO / "tests" / "lab" / "agent"
-    debs = sorted(path for path in packages.glob("aeration-*_*.deb")
-                  if "-dbgsym" not in path.name)
-    key = hashlib.sha256(repr((suite, PACKAGES, INSTALL, AGENT, SIZE)).encode())
-    for path in (*debs, agent):
-        key.update(path.read_bytes())
+def _packaged():
+    """Return the paths of all files that packages are made of, from the top."""
+    found = []
+    for name in PACKAGED:
+        top = cache.REPO / name
+        found += [top] if top.is_file() else [
+            path for path in top.rglob("*")
+            if path.is_file() and path.suffix not in BUILT]
+    return sorted(path.relative_to(cache.REPO) for path in found)
+
+
+def packages(version=None):
+    """Return the folder that make-deb left, with packages made from this tree.
+
+    They are made once for what they are made of; `version` is another one to give to
+    them. All that was said is in make.log beside the folder.
+    """
+    files = _packaged()
 
     def make(place):
-        for path in debs:
-            (place / path.name).write_bytes(path.read_bytes())
+        tree = place / "tree"
+        for path in files:
+            (tree / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(cache.REPO / path, tree / path)
+        if version:
+            (tree / "VERSION").write_text(version + "\n", encoding="ascii")
+        roots.logged([tree / "tools/make-deb", place / "out"], place / "make.log",
+                     MAKE_TIMEOUT, "making the packages")
+        cache.remove(tree)
+
+    return cache.shared("packages", build.digest(files, version), make) / "out"
+
+
+def disk(kernel):
+    """Return the disk of a kernel's suite with our packages, made when needed."""
+    suite = suites.suite(kernel)
+    agent = cache.REPO / "tests" / "lab" / "agent"
+    made, later = packages(), packages(NEXT)
+    key = hashlib.sha256(repr((suite, PACKAGES, INSTALL, AGENT, AGENT_HERE, SIZE,
+                               made.parent.name)).encode() + agent.read_bytes())
+
+    def make(place):
+        for kind in ("aeration-dkms", "aeration-tools"):
+            for folder, target in ((made, place), (later, place / "next")):
+                target.mkdir(exist_ok=True)
+                found, = folder.glob(f"{kind}_*.deb")
+                shutil.copy(found, target)
         (place / "lab-agent.service").write_text(AGENT, encoding="ascii")
+        (place / "lab-agent-here").write_text(AGENT_HERE, encoding="ascii")
         hook = INSTALL.replace("$PLACE", str(place)).replace("$AGENT", str(agent))
         roots.fill(place, suite.name, PACKAGES,
                    ["--customize-hook=" + hook], f"the Debian disk of {kernel}")
@@ -99,11 +167,54 @@ def disk(kernel, packages):
         for name in ("vmlinuz", "initrd.img"):
             found, = root.glob(f"boot/{name}-*")
             (place / name).write_bytes(found.read_bytes())
-        subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", root, place / "disk.raw",
+        (place / "vmlinux").write_bytes(kernels.extracted(
+            (place / "vmlinuz").read_bytes()))
+        subprocess.run(["mke2fs", "-q", "-t", "ext4", "-L", "root", "-d", root, place / "disk.raw",
                         SIZE], check=True, timeout=MAKE_TIMEOUT)
         cache.remove(root)
 
     return Disk(cache.shared(f"debian-{kernel}", key.hexdigest(), make))
+
+
+# What kernels Debian builds of one source.
+FLAVOURS = ("amd64", "cloud-amd64", "rt-amd64")
+
+# In mmdebstrap, when all packages are there: what DKMS makes for each kernel.
+BUILD_ALL = """
+set -e
+mkdir "$1/root/packages"
+cp "$PLACE"/*.deb "$1/root/packages"
+chroot "$1" sh -ec 'cd /root/packages; DEBIAN_FRONTEND=noninteractive \\
+	apt-get install -y --no-install-recommends ./aeration-dkms_*.deb
+	for release in /lib/modules/*; do
+		dkms install -m aeration -v "$VERSION" -k "${release##*/}"
+	done'
+cd "$1/lib/modules"
+for release in *; do
+	echo "$release: $(cd "$release/updates/dkms" && echo *)"
+done >"$PLACE/made"
+"""
+
+
+def modules_of_flavours(kernel):
+    """Return {release: names of modules} that DKMS makes for a suite's kernels."""
+    suite = suites.suite(kernel)
+    made = packages()
+    wanted = ("dkms", *(f"linux-headers-{one}" for one in FLAVOURS))
+
+    def make(place):
+        found, = made.glob("aeration-dkms_*.deb")
+        shutil.copy(found, place)
+        hook = BUILD_ALL.replace("$PLACE", str(place)).replace("$VERSION", VERSION)
+        roots.fill(place, suite.name, wanted, ["--customize-hook=" + hook],
+                   f"modules for all kernels of {suite}")
+        cache.remove(place / "root")
+
+    key = hashlib.sha256(repr((suite, wanted, BUILD_ALL, made.parent.name)).encode())
+    said = (cache.shared(f"flavours-{kernel}", key.hexdigest(), make) / "made").read_text(
+        encoding="ascii")
+    return {line.split(": ")[0]: line.split(": ")[1].split()
+            for line in said.splitlines()}
 
 
 class DebianVm(Vm):
@@ -115,3 +226,71 @@ class DebianVm(Vm):
         drive = f"file={which.image},if=virtio,format=raw,snapshot=on"
         super().__init__(kernel, name, own=which, plain=True, cmdline=cmdline,
                          extra=["-drive", drive], **more)
+
+
+def use(vm, mib):
+    """Have a program use so much memory, until it is told to end: see free()."""
+    # It has to write all of it at once, and nobody reads.
+    vm.run(f"mkfifo /tmp/full; sleep 9999 </tmp/full >/dev/null 2>&1 & "
+           f"dd if=/dev/zero of=/tmp/full bs={mib}M count=1 >/dev/null 2>&1 & "
+           f"sleep 1; until awk -v most={mib << 10} '/VmRSS/ {{ exit $2 < most }}' "
+           "/proc/$(pgrep -x dd)/status; do sleep 1; done", timeout=USE_TIMEOUT)
+
+
+def free(vm):
+    """End what use() has begun."""
+    vm.run("pkill -x dd; pkill -x sleep; rm /tmp/full")
+
+
+# What domain 0 needs to have a disk, and to give it on.
+DISK_MODULES = ("virtio_blk", "xen-blkback")
+
+# xl has this called for each disk, and waits for it to end: it tells the driver which
+# device it is. (Xen's own wants bash, and loop devices.)
+HOTPLUG = """mkdir -p /etc/xen/scripts
+cat >/etc/xen/scripts/block <<"END"
+#!/bin/sh
+[ "$1" = add ] || exit 0
+disk=$(xenstore-read "$XENBUS_PATH/params")
+xenstore-write "$XENBUS_PATH/physical-device" "$(stat -c %t:%T "$disk")" \\
+	"$XENBUS_PATH/hotplug-status" connected
+END
+chmod 755 /etc/xen/scripts/block
+"""
+
+DOMAIN_MIB = 1024
+DOM0_MIB = 1024
+MACHINE_MIB = 3072
+
+# No terminal of a person's where the tests' is, and nothing said on it.
+DOMAIN_LINE = "systemd.getty_auto=no systemd.show_status=0 quiet"
+
+
+@contextlib.contextmanager
+def domain(version, kind, which, *, cmdline="", allow=()):
+    """Boot a domain of a Xen from the disk; yield (xen, domain).
+
+    `kind` is "pvh" or "pv"; what it writes is lost with the machine.
+    """
+    series = hypervisors.hypervisor(version).kernel
+    with contextlib.ExitStack() as stack:
+        parts = {"debian": which.unpacked, "debian-initrd": which.initrd}
+        for name in DISK_MODULES:
+            found, = kernels.kernel(series).modules.rglob(f"{name}.ko*")
+            made = pathlib.Path(stack.enter_context(
+                tempfile.TemporaryDirectory()), f"{name}.ko")
+            made.write_bytes(kernels.decompressed(found))
+            parts[made.name] = made
+        xen = stack.enter_context(Xen(
+            version, f"debian-{kind}-{version}", own_kernels=parts,
+            mem_mib=MACHINE_MIB, dom0_mib=DOM0_MIB, extra=[
+                "-drive", f"file={which.image},if=none,id=disk,format=raw,snapshot=on",
+                "-device", "virtio-blk-pci,drive=disk"]))
+        for name in DISK_MODULES:
+            xen.run(f"insmod {dom0.kernel_path(name + '.ko')}")
+        xen.run(HOTPLUG)
+        yield xen, xen.domain(
+            "debian", kind, mem_mib=DOMAIN_MIB, allow=allow,
+            cmdline=" ".join((which.line, DOMAIN_LINE, cmdline)),
+            config={"ramdisk": dom0.kernel_path("debian-initrd"),
+                    "disk": ["phy:/dev/vda,xvda,w"]})

@@ -167,6 +167,8 @@ def pieces(order, number):
 SITUATIONS = {
     "Secure Boot": ({**NOT_LOADED, "sys/kernel/security/lockdown":
                      "none [integrity] confidentiality"}, "takes signed modules only"),
+    "signatures": ({**NOT_LOADED, "sys/module/module/parameters/sig_enforce": "Y"},
+                   "takes signed modules only"),
     "not loaded": (NOT_LOADED, "modules are not loaded"),
     "turned off": (OFF, "It was turned off"),
     "other driver": (off("no device: its module is not loaded or found none", **{
@@ -210,6 +212,10 @@ SITUATIONS = {
                "Memory has to be free for 60 s"),
     "starved": (STATES["starved"], "the hypervisor has none to give"),
     "max_held": ({**XEN, f"{OF}max_held": "0"}, "Nothing may be held"),
+    "limit": ({**XEN, f"{OF}hold/held_bytes": str(1000 * MIB), f"{OF}max_held": "1000M",
+               **memory(500, 10), **pieces(10, 125)}, "as much as may be (max_held is 1000M)"),
+    "share": ({**XEN, f"{OF}hold/held_bytes": str(1020 * MIB), f"{OF}max_held": "50%",
+               **memory(500, 10), **pieces(10, 125)}, "as much as may be (max_held is 50%)"),
     "lost": ({**XEN, f"{OF}hold/quarantined": "3"}, "3 blocks are lost"),
     "errors": ({**RUNNING, f"{OF}stats/errors": "5"}, "did not take 5 batches"),
     "refused": ({**RUNNING, f"{OF}stats/refused": "7"}, "refused 7 blocks"),
@@ -224,7 +230,8 @@ def test_explain(tmp_path, situation):
     reasons = re.findall(r"^- (.*)\n  (\S.*)$", done.stdout, re.M)
     assert any(words in told[0] for told in reasons), done.stdout
     # In those it can be either.
-    assert len(reasons) == (2 if situation in ("Secure Boot", "by name") else 1), done.stdout
+    assert len(reasons) == (
+        2 if situation in ("Secure Boot", "signatures", "by name") else 1), done.stdout
     state = files[f"{OF}state"]
     assert done.returncode == (ABSENT if state is None else
                                DONE if state == "running" else NOT)
@@ -401,12 +408,14 @@ def test_completion():
     """bash offers each command there is, and what goes with it."""
     shown = subprocess.run([program(), "--help"], capture_output=True, text=True,
                            timeout=TIMEOUT_S, check=True).stdout
-    there = re.findall(r"^  ([a-z]+) ", shown, re.M)
+    there = list(dict.fromkeys(re.findall(r"^  ([a-z]+) ", shown, re.M)))
     assert [one for one in completed("") if one[0] != "-"] == there
     assert completed("fl") == ["flush"]
     assert completed("flush", "--") == ["--again", "--wait"]
     assert completed("set", "w") == ["window"]
     assert completed("on", "") == ["virtio", "xen", "hyperv", "loop"]
+    assert completed("host", "--") == ["--qmp", "--qemu"]
+    assert completed("host", "--qmp", "x", "--i") == ["--interval"]
     assert not completed("off", "")
     manual = (build.cache.REPO / "ctl" / "aerationctl.8").read_text(encoding="utf-8")
     for one in there:

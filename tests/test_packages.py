@@ -14,8 +14,6 @@ import subprocess
 import pytest
 
 import debian_disk
-import guest
-from guest import MIB
 from lab import cache, roots
 
 MAKE_TIMEOUT = 1200	# seconds; with what has to be downloaded
@@ -23,22 +21,17 @@ DKMS_TIMEOUT = 1800
 VERSION = (cache.REPO / "VERSION").read_text(encoding="ascii").strip()
 KINDS = ("aeration-dkms", "aeration-tools", "hintd")
 
-# They are made once, and the disk from them.
-pytestmark = pytest.mark.xdist_group("packages")
-
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0,
                                reason="a chroot wants root; make deb does not")
 
 
 @pytest.fixture(scope="module")
-def packages(tmp_path_factory):
-    """The packages, made from this tree."""
-    out = tmp_path_factory.mktemp("deb") / "out"
-    done = subprocess.run([cache.REPO / "tools" / "make-deb", out], timeout=MAKE_TIMEOUT,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          check=False)
-    assert not done.returncode, done.stdout
-    print(done.stdout)
+def packages():
+    """The packages, made from this tree; lintian has nothing to complain of (or
+    make-deb fails)."""
+    out = debian_disk.packages()
+    assert "lintian: nothing to complain of" in (out.parent / "make.log").read_text(
+        encoding="utf-8")
     return out
 
 
@@ -183,69 +176,3 @@ def test_dkms(packages, tmp_path, kernel):
         "aeration", "aeration_virtio", "aeration_xen", "aeration_hyperv"}
     assert len(re.findall(rf"^{re.escape(release)} ", done.stdout, re.M)) == len(names)
     assert done.stdout.rstrip().endswith("left: 0")
-
-
-# The kernel of the disk: Debian stable's own.
-DISK_KERNEL = "6.12"
-
-USED_MIB = 600
-
-
-@pytest.fixture(scope="module")
-def disk(packages):
-    """A disk on which the packages were installed."""
-    return debian_disk.disk(DISK_KERNEL, packages)
-
-
-def wait_driver(vm, name):
-    """Wait until a driver has the balloon device: udev takes its time, too."""
-    vm.wait_until(lambda: vm.run(
-        "cd /sys/bus/virtio/devices; basename $(readlink -f "
-        "$(dirname $(grep -l 0x0005 */device))/driver)").out.strip() == name,
-        f"the balloon device to have the driver {name}", guest.SOON)
-
-
-ON_A_DISK = pytest.mark.all_only("a Debian system is installed for it; test_dkms makes "
-                                 "the same modules")
-
-
-@ROOT_ONLY
-@ON_A_DISK
-def test_installed(disk):
-    """Two commands and a reboot: memory goes back, seen from inside and from outside."""
-    print(f"disk: SHA-256 {disk.sha256}")
-    with debian_disk.DebianVm(DISK_KERNEL, "debian", disk) as vm:
-        vm.run("systemctl is-system-running --wait", timeout=guest.HUNG, check=False)
-        wait_driver(vm, "aeration_virtio")
-        guest.wait_value(vm, "state", "running")
-        said = vm.run("aerationctl").out
-        print(said, f"booted in {vm.boot_seconds:.0f} s")
-        assert "running: memory that is not used is given back" in said
-        assert not vm.run("systemctl --failed --no-legend --plain").out
-        # A program has so much, and cannot get rid of it; then it ends.
-        vm.run(f"mkfifo /tmp/full; sleep 9999 </tmp/full >/dev/null 2>&1 & "
-               f"dd if=/dev/zero of=/tmp/full bs={USED_MIB}M count=1 >/dev/null 2>&1 & "
-               "sleep 1; until awk -v most="
-               f"{USED_MIB << 10} '/VmRSS/ {{ exit $2 < most }}' "
-               "/proc/$(pgrep -x dd)/status; do sleep 1; done")
-        resident = vm.resident()
-        vm.run("pkill -x dd; pkill -x sleep; aerationctl flush --wait")
-        vm.wait_until(lambda: resident - vm.resident() >= guest.leaves(USED_MIB) * MIB,
-                      f"{USED_MIB} MiB to be back", guest.SOON)
-        # Who removes it has the stock driver, and nothing of ours, at once.
-        vm.run("DEBIAN_FRONTEND=noninteractive apt-get remove -y aeration-dkms",
-               timeout=guest.HUNG)
-        wait_driver(vm, "virtio_balloon")
-        assert vm.run("lsmod | grep aeration", check=False).rc
-
-
-@ROOT_ONLY
-@ON_A_DISK
-def test_turned_off_at_boot(disk):
-    """With aeration.backend=none there is a balloon, and nothing is reported."""
-    with debian_disk.DebianVm(DISK_KERNEL, "debian-off", disk,
-                              cmdline="aeration.backend=none") as vm:
-        vm.run("systemctl is-system-running --wait", timeout=guest.HUNG, check=False)
-        wait_driver(vm, "aeration_virtio")
-        assert not guest.stat(vm, "bytes")
-        assert "turned off" in vm.run("aerationctl explain", check=False).out

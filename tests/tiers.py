@@ -152,7 +152,8 @@ AREAS = {
     ("ctl", "VERSION", "tests/golden", "tests/machine_files.py"): ("aerationctl",),
     ("tests/kselftest/idle.sh",): ('"idle"',),
     ("packaging",): ("packaging", "package"),
-    ("debian", "tests/debian_disk.py", "tools/make-deb"): ("make-deb",),
+    ("debian", "tests/debian_disk.py", "tools/make-deb"): ("make-deb", "debian_disk"),
+    ("tools/demo",): ("demo",),
     ("tools/targets.mk",): ("targets.mk", '"make"', "hintd"),
 }
 

@@ -26,7 +26,8 @@
 ##   make demo                show how fast freed memory is back with the host: on
 ##                            QEMU, beside the stock driver, and on Xen, where it
 ##                            is needed again; results in build/results
-##       PLACE=qemu             only that half; or PLACE=xen
+##       PLACE=qemu             only that half; or PLACE=xen; PLACE=debian is both,
+##                            with a disk of Debian on which packages were installed
 ##       KERNEL=6.12            in guests with this kernel (default 6.1)
 ##       MIB=1000               free this much (default 1500)
 ##       HOST=hintd             over hintd, beside QEMU's own device

@@ -3,7 +3,8 @@
 """Shows how memory that a guest frees goes back to its host.
 
 One guest image in two places: demo_qemu.py has the half on QEMU, demo_xen.py
-the half in a domain of Xen.
+the half in a domain of Xen. Who asks for it sees both with a disk of Debian, on
+which our packages were installed: demo_debian.py.
 """
 
 import argparse
@@ -17,10 +18,12 @@ from toolkit import RESULTS, TOP, say		# noqa: E402
 
 from lab import suites				# noqa: E402
 
+import demo_debian				# noqa: E402
 import demo_qemu				# noqa: E402
 import demo_xen					# noqa: E402
 
 HALVES = {"qemu": demo_qemu, "xen": demo_xen}
+PLACES = {**HALVES, "debian": demo_debian}
 
 # Less is lost in the guest's own coming and going; more does not fit beside
 # the kernel and the image.
@@ -34,11 +37,11 @@ def demo(options):
     places = [options.place] if options.place else list(HALVES)
     if options.host == "hintd":
         places = ["qemu"]
-    toolkit.prepare(options.kernel, "xen" in places and
+    toolkit.prepare(options.kernel, places != ["qemu"] and
                     toolkit.xen_for(options.kernel))
-    said = [HALVES[place].show(options) for place in places]
+    said = [PLACES[place].show(options) for place in places]
     say(f"results: {RESULTS.relative_to(TOP)}/, " + ", ".join(
-        f"{HALVES[place].result(options)}.json and .png"
+        f"{PLACES[place].result(options)}.json" + " and .png" * (place in HALVES)
         for place in places))
     for line in said:
         say(line)
@@ -65,8 +68,9 @@ def parse():
         epilog=f"Results: {RESULTS.relative_to(TOP)}/demo.json and demo.png, "
         "demo-xen.* and demo-hintd.*, in the source tree. By make: "
         "make demo [PLACE=xen] [KERNEL=6.12] [MIB=1000] [HOST=hintd]")
-    parser.add_argument("--place", choices=tuple(HALVES),
-                        help="only this half (default both)")
+    parser.add_argument("--place", choices=tuple(PLACES),
+                        help="only this half (default both, qemu and xen), or debian: "
+                        "one disk of Debian, with packages, in both")
     parser.add_argument("--kernel", choices=suites.KERNELS, default="6.1",
                         help="kernel of the guests (default %(default)s; "
                         f"there are {', '.join(suites.KERNELS)})",
