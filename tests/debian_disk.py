@@ -17,13 +17,14 @@ import shutil
 import subprocess
 import tempfile
 
-from lab import build, cache, dom0, hypervisors, kernels, roots, suites
+from lab import LabError, build, cache, dom0, hypervisors, kernels, roots, suites
 from lab.qemu import Vm
 from lab.xen import Xen
 
 # What a small cloud image has, and what DKMS wants.
 PACKAGES = ("linux-image-amd64", "linux-headers-amd64", "systemd-sysv", "udev", "dbus",
-            "kmod", "procps", "dkms", "initramfs-tools", "zstd", "ca-certificates")
+            "kmod", "procps", "dkms", "e2fsprogs", "initramfs-tools", "zstd",
+            "ca-certificates")
 # The version after this one, as far as packages go; on the disk in /root/next.
 VERSION = (cache.REPO / "VERSION").read_text(encoding="ascii").strip()
 NEXT = VERSION + ".1"
@@ -51,6 +52,9 @@ Restart=always
 WantedBy=multi-user.target
 """
 
+# Of the lab's programs.
+PROGRAMS = ("memwork", "neighbours.sh")
+
 # Where the kernel talks, too, it shall not from now on.
 AGENT_HERE = """#!/bin/sh
 place=$(sed -n 's/.*lab\\.agent=\\([^ ]*\\).*/\\1/p' /proc/cmdline)
@@ -58,20 +62,21 @@ place=$(sed -n 's/.*lab\\.agent=\\([^ ]*\\).*/\\1/p' /proc/cmdline)
 exec /usr/local/sbin/lab-agent "/dev/${place:-ttyS1}"
 """
 
-# In mmdebstrap, when all packages are there: what a user types, and our agent.
-INSTALL = """
+# In mmdebstrap, when all packages are there: our agent, and what no package has.
+SYSTEM = """
 set -e
-mkdir "$1/root/packages"
-cp "$PLACE"/*.deb "$1/root/packages"
-cp -r "$PLACE/next" "$1/root"
-chroot "$1" sh -ec 'cd /root/packages; DEBIAN_FRONTEND=noninteractive \\
-	apt-get install -y --no-install-recommends ./aeration-dkms_*.deb ./aeration-tools_*.deb'
-install -m 755 "$AGENT" "$1/usr/local/sbin/lab-agent"
-install -m 755 "$PLACE/lab-agent-here" "$1/usr/local/sbin"
+cp -r "$PLACE/programs" "$1/opt/aeration"
+install -m 755 "$PLACE/lab-agent" "$PLACE/lab-agent-here" "$1/usr/local/sbin"
 cp "$PLACE/lab-agent.service" "$1/etc/systemd/system"
 chroot "$1" systemctl enable lab-agent
 echo guest >"$1/etc/hostname"
 echo "LABEL=root / ext4 errors=remount-ro 0 1" >"$1/etc/fstab"
+"""
+
+# In the system, before it becomes a disk: what a user types.
+INSTALL = """cd /root/packages
+DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \\
+	./aeration-dkms_*.deb ./aeration-tools_*.deb
 """
 
 
@@ -144,51 +149,88 @@ def packages(version=None):
     return cache.shared("packages", build.digest(files, version), make) / "out"
 
 
-def disk(kernel):
-    """Return the disk of a kernel's suite with our packages, made when needed."""
+def _system(kernel, more):
+    """Return the place of a system of a kernel's suite without us: a folder, root."""
     suite = suites.suite(kernel)
-    agent = cache.REPO / "tests" / "lab" / "agent"
-    made, later = packages(), packages(NEXT)
-    key = hashlib.sha256(repr((suite, PACKAGES, INSTALL, AGENT, AGENT_HERE, SIZE,
-                               made.parent.name)).encode() + agent.read_bytes())
+    wanted = (*PACKAGES, *more)
+    programs = build.guest_programs()
+    parts = {"lab-agent": (cache.REPO / "tests/lab/agent").read_bytes(),
+             "lab-agent-here": AGENT_HERE.encode(), "lab-agent.service": AGENT.encode(),
+             **{f"programs/{name}": programs[name].read_bytes() for name in PROGRAMS}}
 
     def make(place):
-        for kind in ("aeration-dkms", "aeration-tools"):
-            for folder, target in ((made, place), (later, place / "next")):
-                target.mkdir(exist_ok=True)
-                found, = folder.glob(f"{kind}_*.deb")
-                shutil.copy(found, target)
-        (place / "lab-agent.service").write_text(AGENT, encoding="ascii")
-        (place / "lab-agent-here").write_text(AGENT_HERE, encoding="ascii")
-        hook = INSTALL.replace("$PLACE", str(place)).replace("$AGENT", str(agent))
-        roots.fill(place, suite.name, PACKAGES,
-                   ["--customize-hook=" + hook], f"the Debian disk of {kernel}")
-        root = place / "root"
-        for name in ("vmlinuz", "initrd.img"):
-            found, = root.glob(f"boot/{name}-*")
-            (place / name).write_bytes(found.read_bytes())
-        (place / "vmlinux").write_bytes(kernels.extracted(
-            (place / "vmlinuz").read_bytes()))
-        subprocess.run(["mke2fs", "-q", "-t", "ext4", "-L", "root", "-d", root, place / "disk.raw",
-                        SIZE], check=True, timeout=MAKE_TIMEOUT)
-        cache.remove(root)
+        (place / "programs").mkdir()
+        for name, data in parts.items():
+            (place / name).write_bytes(data)
+            (place / name).chmod(0o755)
+        roots.fill(place, suite.name, wanted,
+                   ["--customize-hook=" + SYSTEM.replace("$PLACE", str(place))],
+                   f"the Debian system of {kernel}")
 
-    return Disk(cache.shared(f"debian-{kernel}", key.hexdigest(), make))
+    key = hashlib.sha256(repr((suite, wanted, SYSTEM, parts)).encode()).hexdigest()
+    return cache.shared(f"system-{kernel}", key, make)
+
+
+def _become_disk(place):
+    """Make of a system a file with its file system, and take out what boots it."""
+    root = place / "root"
+    for name in ("vmlinuz", "initrd.img"):
+        found, = root.glob(f"boot/{name}-*")
+        (place / name).write_bytes(found.read_bytes())
+    (place / "vmlinux").write_bytes(kernels.extracted((place / "vmlinuz").read_bytes()))
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-L", "root", "-d", root,
+                    place / "disk.raw", SIZE], check=True, timeout=MAKE_TIMEOUT)
+    cache.remove(root)
+
+
+def disk(kernel, install=True, more=()):
+    """Return the disk of a kernel's suite, made when needed.
+
+    Our packages were installed on it, unless `install` is false; `more` are other
+    packages on it.
+    """
+    system = _system(kernel, more)
+    made, later = packages(), packages(NEXT)
+
+    def make(place):
+        root = place / "root"
+        subprocess.run(["cp", "-a", system / "root", root], check=True,
+                       timeout=MAKE_TIMEOUT)
+        for folder, name in ((made, "packages"), (later, "next")):
+            (root / "root" / name).mkdir()
+            for kind in ("aeration-dkms", "aeration-tools"):
+                found, = folder.glob(f"{kind}_*.deb")
+                shutil.copy(found, root / "root" / name)
+        if install:
+            status, said = roots.run_in_root(root, ["sh", "-ec", INSTALL],
+                                             log=place / "install.log",
+                                             timeout=MAKE_TIMEOUT)
+            if status:
+                raise LabError(f"apt in the system of {kernel}, status {status}:\n{said}")
+        _become_disk(place)
+
+    key = hashlib.sha256(repr((system.name, made.parent.name, later.parent.name, INSTALL,
+                               SIZE, install)).encode()).hexdigest()
+    return Disk(cache.shared(f"debian-{kernel}", key, make))
 
 
 # What kernels Debian builds of one source.
 FLAVOURS = ("amd64", "cloud-amd64", "rt-amd64")
 
-# In mmdebstrap, when all packages are there: what DKMS makes for each kernel.
+# In mmdebstrap, when all packages are there: what Debian's own tests run for a package
+# with modules (Testsuite: autopkgtest-pkg-dkms), and what it has made for each kernel.
+# They want it from a repository.
 BUILD_ALL = """
 set -e
 mkdir "$1/root/packages"
 cp "$PLACE"/*.deb "$1/root/packages"
-chroot "$1" sh -ec 'cd /root/packages; DEBIAN_FRONTEND=noninteractive \\
-	apt-get install -y --no-install-recommends ./aeration-dkms_*.deb
-	for release in /lib/modules/*; do
-		dkms install -m aeration -v "$VERSION" -k "${release##*/}"
-	done'
+(cd "$1/root/packages" && dpkg-scanpackages . >Packages)
+chroot "$1" sh -ec '
+	list=/etc/apt/sources.list.d/ours.list
+	echo "deb [trusted=yes] file:/root/packages ./" >$list
+	apt-get update -o Dir::Etc::sourcelist=$list -o Dir::Etc::sourceparts=-
+	cd /root
+	/usr/lib/dkms/dkms-autopkgtest aeration-dkms' 2>&1 | tee "$PLACE/said"
 cd "$1/lib/modules"
 for release in *; do
 	echo "$release: $(cd "$release/updates/dkms" && echo *)"
@@ -197,24 +239,25 @@ done >"$PLACE/made"
 
 
 def modules_of_flavours(kernel):
-    """Return {release: names of modules} that DKMS makes for a suite's kernels."""
+    """Return {release: names of modules} that DKMS makes for a suite's kernels, and what
+    Debian's test of that says."""
     suite = suites.suite(kernel)
     made = packages()
-    wanted = ("dkms", *(f"linux-headers-{one}" for one in FLAVOURS))
+    wanted = ("dkms", "openssl", *(f"linux-headers-{one}" for one in FLAVOURS))
 
     def make(place):
         found, = made.glob("aeration-dkms_*.deb")
         shutil.copy(found, place)
-        hook = BUILD_ALL.replace("$PLACE", str(place)).replace("$VERSION", VERSION)
+        hook = BUILD_ALL.replace("$PLACE", str(place))
         roots.fill(place, suite.name, wanted, ["--customize-hook=" + hook],
                    f"modules for all kernels of {suite}")
         cache.remove(place / "root")
 
     key = hashlib.sha256(repr((suite, wanted, BUILD_ALL, made.parent.name)).encode())
-    said = (cache.shared(f"flavours-{kernel}", key.hexdigest(), make) / "made").read_text(
-        encoding="ascii")
-    return {line.split(": ")[0]: line.split(": ")[1].split()
-            for line in said.splitlines()}
+    place = cache.shared(f"flavours-{kernel}", key.hexdigest(), make)
+    names = {line.split(": ")[0]: line.split(": ")[1].split()
+             for line in (place / "made").read_text(encoding="ascii").splitlines()}
+    return names, (place / "said").read_text(encoding="utf-8")
 
 
 class DebianVm(Vm):
@@ -222,10 +265,10 @@ class DebianVm(Vm):
 
     boot_timeout = BOOT_TIMEOUT
 
-    def __init__(self, kernel, name, which, *, cmdline="", **more):
+    def __init__(self, kernel, name, which, *, cmdline="", extra=(), **more):
         drive = f"file={which.image},if=virtio,format=raw,snapshot=on"
         super().__init__(kernel, name, own=which, plain=True, cmdline=cmdline,
-                         extra=["-drive", drive], **more)
+                         extra=["-drive", drive, *extra], **more)
 
 
 def use(vm, mib):

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -13,11 +14,15 @@ import pytest
 import debian_disk
 import domu
 import guest
+import neighbours
 from guest import MIB
 from lab import cache, hypervisors
 
 # The kernel of the disk that most tests have: Debian stable's own.
 STABLE = "6.12"
+
+# Kernels, one for each suite that there is a disk of.
+SUITES = ("6.1", STABLE)
 
 USED_MIB = 600
 
@@ -35,6 +40,12 @@ def wait_driver(vm, name):
         "cd /sys/bus/virtio/devices; basename $(readlink -f "
         "$(dirname $(grep -l 0x0005 */device))/driver)").out.strip() == name,
         f"the balloon device to have the driver {name}", guest.SOON)
+
+
+def wait_running(vm):
+    """Wait until ours has the device and runs."""
+    wait_driver(vm, "aeration_virtio")
+    guest.wait_value(vm, "state", "running")
 
 
 def wait_booted(vm):
@@ -58,15 +69,14 @@ def apt(vm, words):
                   timeout=guest.HUNG).out
 
 
-@pytest.mark.one_kernel("the tools are the same, and test_dkms makes the modules of all")
-def test_installed(kernel):
+@pytest.mark.parametrize("suite", SUITES)
+def test_installed(suite):
     """Two commands and a reboot: memory goes back, seen from inside and from outside."""
-    which = debian_disk.disk(kernel)
+    which = debian_disk.disk(suite)
     print(f"disk: SHA-256 {which.sha256}")
-    with debian_disk.DebianVm(kernel, "debian", which) as vm:
+    with debian_disk.DebianVm(suite, "debian", which) as vm:
         wait_booted(vm)
-        wait_driver(vm, "aeration_virtio")
-        guest.wait_value(vm, "state", "running")
+        wait_running(vm)
         said = vm.run("aerationctl").out
         print(said, f"booted in {vm.boot_seconds:.0f} s")
         assert "running: memory that is not used is given back" in said
@@ -90,13 +100,15 @@ def test_turned_off_at_boot():
         assert "turned off" in vm.run("aerationctl explain", check=False).out
 
 
-@pytest.mark.parametrize("suite", ("6.1", "6.12"))
+@pytest.mark.parametrize("suite", SUITES)
 def test_flavours(suite):
-    """DKMS makes the modules for each kernel that Debian builds of a source."""
-    made = debian_disk.modules_of_flavours(suite)
-    print(made)
+    """DKMS makes the modules for each kernel that Debian builds of a source, and Debian's
+    own test of such packages passes."""
+    made, said = debian_disk.modules_of_flavours(suite)
+    print(made, said[-1000:])
     for flavour in debian_disk.FLAVOURS:
         release, = [one for one in made if re.search(rf"\d-{flavour}$", one)]
+        assert f"I: PASS {release}" in said
         names = {name.partition(".")[0] for name in made[release]}
         # Each has what its own configuration allows.
         assert names == {"aeration", "aeration_virtio", "aeration_xen",
@@ -131,10 +143,33 @@ def test_in_a_domain(xen_version, kind):
         assert xen.fate(domain.id) is None
 
 
+def test_neighbours():
+    """Nobody in a real system pays for what is held: journal, timers, cgroups of units."""
+    with debian_disk.domain("4.20", "pvh", debian_disk.disk(STABLE)) as (_, domain):
+        wait_booted(domain)
+        guest.wait_value(domain, "state", "running")
+        neighbours.on_xen(domain)
+        assert domu.states(domain)["quarantined"] == 0
+
+
+def test_metrics():
+    """The timer's unit leaves figures where node_exporter's collector looks for them."""
+    place = "/var/lib/prometheus/node-exporter"
+    with stable("metrics") as vm:
+        wait_running(vm)
+        vm.run("systemctl start aeration-metrics.service")
+        assert vm.run(f"test -e {place}/aeration.prom", check=False).rc
+        vm.run(f"mkdir -p {place} && systemctl start aeration-metrics.timer "
+               "aeration-metrics.service")
+        said = vm.run(f"cat {place}/aeration.prom").out
+        assert 'aeration_state{state="running"} 1' in said
+        assert not vm.run("systemctl --failed --no-legend --plain").out
+
+
 def test_upgrade():
     """The next version while this one runs: that goes on, and the next boot has it."""
     with stable("upgrade") as vm:
-        guest.wait_value(vm, "state", "running")
+        wait_running(vm)
         given = guest.stat(vm, "bytes")
         said = apt(vm, "install -y --no-install-recommends /root/next/*.deb")
         print(said)
@@ -148,13 +183,33 @@ def test_upgrade():
         assert "running" in vm.run("aerationctl").out
         vm.run("rmmod aeration_virtio aeration && udevadm trigger --action=add && "
                "udevadm settle")
-        wait_driver(vm, "aeration_virtio")
-        guest.wait_value(vm, "state", "running")
+        wait_running(vm)
         apt(vm, "purge -y aeration-dkms aeration-tools")
         wait_driver(vm, "virtio_balloon")
         left = vm.run("find / -xdev -name '*aeration*' -not -path '/root/*' "
                       "-not -path '/proc/*'").out
         assert not left, left
+
+
+CLOUD_INIT = cache.REPO / "packaging/cloud-init"
+
+
+def test_cloud_init(tmp_path):
+    """The recipe for cloud-init, at the first boot of a system that has never had us."""
+    seed = tmp_path / "seed"
+    shutil.copytree(CLOUD_INIT, seed)
+    for path in debian_disk.packages().glob("aeration-*_*.deb"):
+        if "dbgsym" not in path.name:
+            shutil.copy(path, seed)
+    subprocess.run(["mke2fs", "-q", "-t", "ext2", "-L", "CIDATA", "-d", seed,
+                    tmp_path / "seed.img", "16M"], check=True, timeout=guest.SOON)
+    which = debian_disk.disk(STABLE, install=False, more=("cloud-init",))
+    with debian_disk.DebianVm(STABLE, "cloud-init", which, extra=[
+            "-drive", f"file={tmp_path / 'seed.img'},if=virtio,format=raw,readonly=on"]) as vm:
+        said = vm.run("cloud-init status --wait --long", timeout=guest.HUNG, check=False)
+        print(said.out, vm.run("tail -n 20 /var/log/cloud-init-output.log").out)
+        wait_running(vm)
+        assert "running" in vm.run("aerationctl").out
 
 
 def test_kernel_without_headers():

@@ -53,8 +53,9 @@ def test_timed(image, kernel, script):
 @pytest.mark.all_only("the same scripts as in test_timed; two processors at once "
                       "are also in test_kselftest")
 @pytest.mark.one_kernel("test_timed runs them on each")
-@pytest.mark.parametrize("script", TIMED)
+@pytest.mark.parametrize("script", [one for one in TIMED if one != "idle"])
 def test_timed_by_the_host(image, kernel, script):
-    """The same script where two processors work at once."""
+    """The same script where two processors work at once; idle ones do not work, and take
+    twenty minutes of the host's time over it."""
     with Vm(kernel, f"kselftest-{script}-{kernel}") as vm:
         passes(vm, script)

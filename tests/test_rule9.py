@@ -15,18 +15,11 @@ import pytest
 
 import domu
 import guest
+import neighbours
 from lab.qemu import Vm
 
 DISK_MIB = 600
 MEM_MIB = 2048
-NEIGHBOURS_MIB = 1024	# a guest for neighbours.sh
-FILES_MIB = 200		# what that keeps in use
-PAGE = 4096
-
-# Of what is in use, as much may go because of us: one part in fifty.
-CACHE_PAGES = FILES_MIB * guest.MIB // PAGE
-MORE = CACHE_PAGES // 50
-
 RESTORE_US = 234	# a block of 2 MiB
 LOOP = "/sys/kernel/debug/aeration_loop"
 KHUGEPAGED = "/sys/kernel/mm/transparent_hugepage/khugepaged"
@@ -106,16 +99,6 @@ def without_and_with(vm, what, measure, pieces=None):
     return found
 
 
-def burst(vm, percent):
-    """Take so much of what is available; return {name: count} of what that cost."""
-    out = vm.run(f"/opt/aeration/neighbours.sh burst {percent}",
-                 timeout=TIMEOUT).out
-    said = dict(line.split() for line in out.splitlines())
-    cost = {name: float(value) for name, value in said.items()}
-    cost["stolen"] = cost["pgsteal_kswapd"] + cost["pgsteal_direct"]
-    return cost
-
-
 def lru_choices(vm):
     """Return the values of lru_gen/enabled to go through: this kernel's own first."""
     now = vm.run(f"cat {LRU_GEN} 2>/dev/null || true").out.strip()
@@ -124,49 +107,21 @@ def lru_choices(vm):
     return ["n", "y"] if int(now, 16) == 0 else ["y", "n"]
 
 
-def check_costs(without, with_us):
-    """Fail if somebody had to pay for what was held.
-
-    Where memory runs out either way the kernel drops files or swaps, as it comes:
-    the same burst with nothing held was seen to swap 0 pages and 20 089. So what
-    is taken counts, and where nothing would have been, nothing may be swapped.
-    """
-    for name in ("stolen", "again_workingset_refault_file"):
-        assert with_us[name] <= without[name] + MORE, name
-    if not without["stolen"]:
-        assert with_us["pswpout"] == 0
-        assert with_us["again_workingset_refault_anon"] == 0
-    assert with_us["oom_kill"] == 0
-
-
 def test_neighbours(image, kernel):
     """Programs in cgroups keep their files and pages while another takes memory."""
     with disk() as extra, \
-            guest.counting(kernel, "rule9", cpus=2, mem_mib=NEIGHBOURS_MIB, fresh=True,
+            guest.counting(kernel, "rule9", cpus=2, mem_mib=neighbours.MEM_MIB, fresh=True,
                            extra=extra, balloon=False) as vm:
         vm.run("/opt/aeration/neighbours.sh start /dev/vda", timeout=TIMEOUT)
         loop_like_xen(vm)
-        burst(vm, 60)	# the host, too, has to find memory once
+        neighbours.burst(vm, 60)	# the host, too, has to find memory once
         for choice in lru_choices(vm):
             if choice:
                 vm.run(f"echo {choice} > {LRU_GEN}")
             for percent in (60, 90):
-                check_costs(*without_and_with(
-                    vm, f"{percent} %", lambda vm: burst(vm, percent)))
+                neighbours.check_costs(*without_and_with(
+                    vm, f"{percent} %", lambda vm: neighbours.burst(vm, percent)))
         guest.unload(vm)
-
-
-def on_xen(domain, percent, most):
-    """Return what a burst costs in a domain that holds at most so much."""
-    domain.run(f"echo {most} > {guest.SYSFS}/max_held")
-    if most == "0":
-        guest.wait_value(domain, "hold/held_bytes", "0")
-    else:
-        domu.settled(domain, NEIGHBOURS_MIB // 4)
-    held = domu.held_mib(domain)
-    cost = burst(domain, percent)
-    print(f"{percent} %, {held:.0f} MiB held:", cost)
-    return cost
 
 
 @pytest.mark.all_only("what is held is found in time, or is not, on every hypervisor; "
@@ -174,13 +129,9 @@ def on_xen(domain, percent, most):
 def test_neighbours_on_xen(image, xen_version):
     """The same in a domain, to which Xen has to give the memory back."""
     with domu.machine(xen_version, "rule9") as xen:
-        domain = xen.domain(xen.kernel, "pvh", mem_mib=NEIGHBOURS_MIB, vcpus=2)
-        domain.run("/opt/aeration/neighbours.sh start", timeout=TIMEOUT)
+        domain = xen.domain(xen.kernel, "pvh", mem_mib=neighbours.MEM_MIB, vcpus=2)
         domu.load(domain, window_ms=100)
-        on_xen(domain, 60, "0")
-        for percent in (60, 90):
-            check_costs(on_xen(domain, percent, "0"),
-                        on_xen(domain, percent, "100%"))
+        neighbours.on_xen(domain)
         assert domu.states(domain)["quarantined"] == 0
 
 

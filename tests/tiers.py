@@ -153,6 +153,7 @@ AREAS = {
     ("tests/kselftest/idle.sh",): ('"idle"',),
     ("packaging",): ("packaging", "package"),
     ("debian", "tests/debian_disk.py", "tools/make-deb"): ("make-deb", "debian_disk"),
+    ("tests/neighbours.py",): ("import neighbours",),
     ("tools/demo",): ("demo",),
     ("tools/targets.mk",): ("targets.mk", '"make"', "hintd"),
 }
@@ -265,7 +266,7 @@ class Done:
 
 
 # What takes longest begins first, so that nothing is left to run alone in the end.
-FIRST = ("test_intree", "test_debug", "test_xen", "test_matrix", "test_kselftest",
+FIRST = ("test_intree", "test_debug", "test_debian", "test_xen", "test_matrix", "test_kselftest",
          "test_hintd", "test_evil")
 
 
