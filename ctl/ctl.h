@@ -70,6 +70,7 @@ enum pace_option {
 enum pace_option pace_option(const char *name, const char *value,
 			     struct pace *pace);
 void pace_begin(void);
+bool pace_ended(void);
 bool pace_next(const struct pace *pace, unsigned long line);
 
 /* words.c */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Find values in a JSON text, as much of it as a monitor's answers need. */
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include "json.h"
@@ -36,6 +37,7 @@ static const char *after_value(const char *at, const char *end)
 {
 	char open[DEPTH_MAX];
 	unsigned int depth = 0;
+	size_t len;
 
 	do {
 		if (at >= end)
@@ -66,7 +68,11 @@ static const char *after_value(const char *at, const char *end)
 			at++;
 			break;
 		default:
-			at += strcspn(at, ",:]}[{\" \t\r\n");
+			/* A NUL is no value, and nobody goes on behind it. */
+			len = strcspn(at, ",:]}[{\" \t\r\n");
+			if (!len)
+				return NULL;
+			at += len;
 			break;
 		}
 		at += depth ? blank(at, end) : 0;
@@ -152,12 +158,17 @@ bool json_next(struct json array, struct json *item)
  * @text: set to what it says
  * @size: bytes there
  *
- * Return: false if it is no string, or too long.
+ * Return: false if it is no string, too long, or has control characters in it.
  */
 bool json_text(struct json string, char *text, size_t size)
 {
+	size_t i;
+
 	if (string.len < 2 || *string.at != '"' || string.len - 2 >= size)
 		return false;
+	for (i = 0; i < string.len; i++)
+		if (iscntrl((unsigned char)string.at[i]))
+			return false;
 	memcpy(text, string.at + 1, string.len - 2);
 	text[string.len - 2] = '\0';
 	return true;

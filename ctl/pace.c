@@ -59,6 +59,16 @@ void pace_begin(void)
 }
 
 /**
+ * pace_ended - was there such a signal?
+ *
+ * Return: whether there was.
+ */
+bool pace_ended(void)
+{
+	return ended;
+}
+
+/**
  * pace_next - wait for the next line
  * @pace: how many, and how often
  * @line: how many there were

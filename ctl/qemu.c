@@ -53,14 +53,16 @@ static const struct {
  * @pid: its QEMU, or 0
  * @memory: bytes that it has, as the next five
  * @resident: of these, what the host has given and not got back
- * @locked: of these, what nobody can take back
+ * @locked: what nobody can take back, of all that QEMU has
  * @left: what the balloon leaves
  * @free: free, as the guest says
+ * @asked: whether there is a balloon device is known
  * @device: path of the balloon device, or ""
  * @alive: the guest has a driver for it
  * @offered: by feature
  * @accepted: by feature: its queue runs
  * @known: whether @alive and @accepted are
+ * @part: bytes of the mapping that @resident is of
  */
 struct guest {
 	pid_t pid;
@@ -69,11 +71,13 @@ struct guest {
 	uint64_t locked;
 	uint64_t left;
 	uint64_t free;
+	bool asked;
 	char device[PATH_BYTES];
 	bool alive;
 	bool offered[NR_FEATURES];
 	bool accepted[NR_FEATURES];
 	bool known;
+	uint64_t part;
 };
 
 /* A file of the process; NULL: there is none, or it is another user's. */
@@ -95,34 +99,48 @@ static FILE *open_of(const struct guest *g, const char *name)
 
 /*
  * How much of its memory is there: in the mapping that holds @place, or where that is 0,
- * in the largest one.
+ * in the largest one. Return: false if nobody may look, or nothing is there.
  */
-static void read_mapping(struct guest *g, uint64_t place)
+static bool read_mapping(struct guest *g, uint64_t place)
 {
 	unsigned long long from, to, kib;
-	uint64_t largest = 0;
-	char line[512];
 	bool wanted = false;
+	char line[512];
 	FILE *in = open_of(g, "smaps");
 
 	g->resident = UNKNOWN;
-	g->locked = UNKNOWN;
+	g->part = 0;
 	if (!in)
-		return;
+		return false;
 	while (fgets(line, sizeof(line), in)) {
 		if (sscanf(line, "%llx-%llx ", &from, &to) == 2) {
 			wanted = place ? place >= from && place < to :
-					 to - from > largest;
-			if (wanted && !place) {
-				largest = to - from;
-				g->memory = largest;
-			}
+					 to - from > g->part;
+			if (wanted)
+				g->part = to - from;
 		} else if (wanted && sscanf(line, "Rss: %llu kB", &kib) == 1) {
 			g->resident = kib * KIB;
-		} else if (wanted && sscanf(line, "Locked: %llu kB", &kib) == 1) {
-			g->locked = kib * KIB;
 		}
 	}
+	fclose(in);
+	return g->part;
+}
+
+/* What nobody can take back: locked by mlock(), or for a device that is passed through. */
+static void read_locked(struct guest *g)
+{
+	unsigned long long kib;
+	char line[512];
+	FILE *in = open_of(g, "status");
+
+	g->locked = UNKNOWN;
+	if (!in)
+		return;
+	g->locked = 0;
+	while (fgets(line, sizeof(line), in))
+		if (sscanf(line, "VmLck: %llu kB", &kib) == 1 ||
+		    sscanf(line, "VmPin: %llu kB", &kib) == 1)
+			g->locked += kib * KIB;
 	fclose(in);
 }
 
@@ -153,7 +171,8 @@ static bool read_command_line(struct guest *g)
 		if (!name)
 			continue;
 		snprintf(g->device, sizeof(g->device), "%.*s",
-			 (int)strcspn(name, ",\""), name);
+			 (int)strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-"),
+			 name);
 		/* As text, or as JSON, as libvirt has it. */
 		g->offered[REPORTS] =
 			strstr(at, "free-page-reporting=on") ||
@@ -163,7 +182,10 @@ static bool read_command_line(struct guest *g)
 	return len;
 }
 
-/* The balloon among virtio devices; a daemon's has no name of its own. */
+/*
+ * The balloon among virtio devices; a daemon's has no name of its own. QEMU before 7.2
+ * does not tell: then there is what it was started with.
+ */
 static enum qmp_end find_device(struct qmp *q, struct guest *g)
 {
 	struct json list, item = { 0 }, value;
@@ -171,8 +193,11 @@ static enum qmp_end find_device(struct qmp *q, struct guest *g)
 	char name[64];
 
 	end = qmp_ask(q, &list, "{\"execute\": \"x-query-virtio\"}");
+	if (end == QMP_REFUSED)
+		g->asked = read_command_line(g);
 	if (end != QMP_ANSWERED)
 		return end;
+	g->asked = true;
 	while (json_next(list, &item))
 		if (json_member(item, "name", &value) &&
 		    json_text(value, name, sizeof(name)) &&
@@ -227,8 +252,10 @@ static enum qmp_end ask_features(struct qmp *q, struct guest *g)
 	g->known = end == QMP_ANSWERED;
 	for (i = 0; i < NR_FEATURES && end != QMP_GONE; i++) {
 		end = ask_property(q, g, features[i].property, &g->offered[i]);
-		if (end != QMP_GONE && g->offered[i])
-			end = ask_queue(q, g, queue++, &g->accepted[i]);
+		if (end == QMP_GONE || !g->offered[i])
+			continue;
+		end = ask_queue(q, g, queue++, &g->accepted[i]);
+		g->known &= end == QMP_ANSWERED;
 	}
 	return end;
 }
@@ -280,23 +307,26 @@ static enum qmp_end ask_place(struct qmp *q, uint64_t *place)
 	return end;
 }
 
-/* What changes from one look to the next. */
+/* What changes from one look to the next. Return: false if there is nothing to see. */
 static bool look(struct qmp *q, struct guest *g)
 {
 	uint64_t place = 0;
 
-	if (q->fd >= 0) {
-		if (ask_number(q, "query-balloon", "actual", &g->left) == QMP_GONE ||
-		    ask_statistics(q, g) == QMP_GONE ||
-		    ask_place(q, &place) == QMP_GONE)
-			return false;
-		if (!place) {
-			g->resident = UNKNOWN;
-			g->locked = UNKNOWN;
+	if (q->fd < 0) {
+		if (read_mapping(g, 0))
 			return true;
-		}
+		complain("of process %d there is nothing to see: it has ended, or only root and its user may look",
+			 (int)g->pid);
+		return false;
 	}
-	read_mapping(g, place);
+	if (ask_number(q, "query-balloon", "actual", &g->left) == QMP_GONE ||
+	    ask_statistics(q, g) == QMP_GONE ||
+	    ask_place(q, &place) == QMP_GONE)
+		return false;
+	if (place)
+		read_mapping(g, place);
+	else
+		g->resident = UNKNOWN;
 	return true;
 }
 
@@ -321,8 +351,9 @@ static bool ask_all(struct qmp *q, struct guest *g)
 		       &g->memory) == QMP_GONE ||
 	    find_device(q, g) == QMP_GONE)
 		return false;
-	if (*g->device && ask_features(q, g) == QMP_GONE)
+	if (g->asked && *g->device == '/' && ask_features(q, g) == QMP_GONE)
 		return false;
+	read_locked(g);
 	return look(q, g);
 }
 
@@ -339,13 +370,16 @@ static void print_guest(const struct guest *g)
 	if (g->left != UNKNOWN && g->left != g->memory)
 		printf(", of which the balloon leaves %s", mib(g->left));
 	printf("\nresident     %s", mib(g->resident));
+	if (g->resident != UNKNOWN && g->memory != UNKNOWN && g->part < g->memory)
+		printf(" of the first %s", mib(g->part));
 	if (!g->pid)
 		printf(" (QEMU's process is not known: --qemu PID)");
 	else if (g->resident == UNKNOWN)
 		printf(" (only root, or QEMU's user, sees that)");
 	if (g->free != UNKNOWN)
 		printf("\nguest says   %s free", mib(g->free));
-	printf("\nballoon      %s\n", *g->device ? g->device : "none");
+	printf("\nballoon      %s\n", *g->device ? g->device :
+				      g->asked ? "none" : "unknown");
 	if (!*g->device)
 		return;
 	printf("\n%-24s %8s %9s\n", "feature", "offered", "accepted");
@@ -366,6 +400,11 @@ static void advise(const char *what, const char *what_to_do)
 /* Return: whether memory comes back, as far as one sees from here. */
 static bool judge(const struct guest *g)
 {
+	if (!g->asked) {
+		advise("This QEMU does not tell which virtio devices there are (before 7.2).",
+		       "With --qemu PID as well there is what it was started with.");
+		return false;
+	}
 	if (!*g->device) {
 		advise("The guest has no balloon device that is QEMU's own.",
 		       "-device virtio-balloon-pci,free-page-reporting=on; libvirt: <memballoon model='virtio' freePageReporting='on'/>. (Of a daemon's, hintd's, ask the daemon.)");
@@ -378,7 +417,7 @@ static bool judge(const struct guest *g)
 	}
 	if (g->locked != UNKNOWN && g->memory != UNKNOWN &&
 	    g->locked > g->memory / 100 * LOCKED_SHARE) {
-		advise("The guest's memory is locked on this host: what is reported stays.",
+		advise("QEMU has the guest's memory locked or pinned: what is reported stays.",
 		       "Without -overcommit mem-lock=on, and without devices that are passed through, it comes back.");
 		return false;
 	}
@@ -397,7 +436,9 @@ static bool judge(const struct guest *g)
 		       "Linux does since 5.7; with aeration, in the guest: aerationctl explain.");
 		return false;
 	}
-	puts("\nIt works: the guest reports free pages, and QEMU gives them back to the host.");
+	puts("\nIt works: the guest reports free pages to QEMU.");
+	if (g->locked == UNKNOWN)
+		puts("(Whether QEMU can give them back is not seen: not if its memory is locked, or\na device is passed through.)");
 	return true;
 }
 
@@ -440,7 +481,11 @@ enum ctl_exit host_of_qemu(const struct host_options *o)
 			 (int)g.pid);
 		goto out;
 	} else {
-		look(&q, &g);
+		g.asked = true;
+		read_locked(&g);
+		if (!look(&q, &g))
+			goto out;
+		g.memory = g.part;
 	}
 	if (o->lines) {
 		status = print_lines(&q, &g, &o->pace);

@@ -1,21 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Ask QEMU's monitor, one question at a time. */
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 #include "ctl.h"
 #include "qmp.h"
 
-/* Seconds that QEMU may take to answer. */
-#define ANSWER_S	10
+/* That QEMU may take to answer, with all the events that come before. */
+#define ANSWER_MS	10000
 
 /* Bytes of a question, and at most of an answer: that of a device has 10 000. */
 #define QUESTION_BYTES	512
 #define ANSWER_BYTES	((size_t)1 << 20)
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
 
 /* Say how a call for the socket has failed. */
 static void lost(int error)
@@ -26,49 +36,76 @@ static void lost(int error)
 		complain("the monitor: %s", strerror(error));
 }
 
-/* Read a line into @q->text. */
-static bool read_line(struct qmp *q)
+static bool no_monitor(const char *why)
+{
+	complain("this is no monitor of QEMU: it says %s", why);
+	return false;
+}
+
+/* Wait for a byte until @end, ms; false after a complaint. */
+static bool wait_byte(struct qmp *q, int64_t end)
+{
+	struct pollfd one = { .fd = q->fd, .events = POLLIN };
+	int64_t left;
+	int ready;
+
+	do {
+		left = end - now_ms();
+		ready = left > 0 ? poll(&one, 1, (int)left) : 0;
+	} while (ready < 0 && errno == EINTR && !pace_ended());
+	if (ready > 0)
+		return true;
+	if (ready < 0 && errno != EINTR)
+		lost(errno);
+	else if (!ready)
+		complain("QEMU says nothing for %d s: it serves one at a time, and somebody else may be connected to this monitor",
+			 ANSWER_MS / 1000);
+	return false;
+}
+
+/* Make room for one more byte in @q->text. */
+static bool more_room(struct qmp *q)
+{
+	size_t size = q->size ? 2 * q->size : QUESTION_BYTES;
+	char *text;
+
+	if (q->len + 1 < q->size)
+		return true;
+	text = realloc(q->text, size);
+	if (!text) {
+		complain("no memory");
+		return false;
+	}
+	q->text = text;
+	q->size = size;
+	return true;
+}
+
+/* Read a line into @q->text, until @end at most. */
+static bool read_line(struct qmp *q, int64_t end)
 {
 	char byte;
 	ssize_t got;
 
-	q->len = 0;
-	for (;;) {
-		got = recv(q->fd, &byte, 1, 0);
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-			complain("QEMU says nothing for %d s: it serves one at a time, and somebody else may be connected to this monitor",
-				 ANSWER_S);
+	for (q->len = 0;; q->text[q->len++] = byte) {
+		if (!wait_byte(q, end))
 			return false;
-		}
+		got = recv(q->fd, &byte, 1, 0);
 		if (got <= 0) {
 			lost(got ? errno : EPIPE);
 			return false;
 		}
 		if (byte == '\n')
 			break;
-		if (q->len + 1 == ANSWER_BYTES) {
-			complain("this is no monitor of QEMU: it does not end a line");
+		if (!byte)
+			return no_monitor("a NUL");
+		if (q->len + 1 == ANSWER_BYTES)
+			return no_monitor("a line without an end");
+		if (!more_room(q))
 			return false;
-		}
-		if (q->len + 1 >= q->size) {
-			size_t size = q->size ? 2 * q->size : QUESTION_BYTES;
-			char *text = realloc(q->text, size);
-
-			if (!text) {
-				complain("no memory");
-				return false;
-			}
-			q->text = text;
-			q->size = size;
-		}
-		q->text[q->len++] = byte;
 	}
-	if (!q->len) {
-		complain("this is no monitor of QEMU: it says an empty line");
-		return false;
-	}
+	if (!q->len)
+		return no_monitor("an empty line");
 	q->text[q->len] = '\0';
 	return true;
 }
@@ -84,6 +121,7 @@ static bool read_line(struct qmp *q)
 enum qmp_end qmp_ask(struct qmp *q, struct json *answer, const char *format, ...)
 {
 	char question[QUESTION_BYTES];
+	int64_t end = now_ms() + ANSWER_MS;
 	struct json whole;
 	va_list args;
 	int len;
@@ -103,11 +141,10 @@ enum qmp_end qmp_ask(struct qmp *q, struct json *answer, const char *format, ...
 	}
 	/* Events come in between. */
 	do {
-		if (!read_line(q))
+		if (!read_line(q, end))
 			return QMP_GONE;
 		if (!json_value(q->text, q->len, &whole)) {
-			complain("this is no monitor of QEMU: it says \"%.60s\"",
-				 q->text);
+			no_monitor("what is no JSON");
 			return QMP_GONE;
 		}
 		if (json_member(whole, "error", answer)) {
@@ -128,7 +165,7 @@ enum qmp_end qmp_ask(struct qmp *q, struct json *answer, const char *format, ...
 bool qmp_open(struct qmp *q, const char *path)
 {
 	struct sockaddr_un where = { .sun_family = AF_UNIX };
-	struct timeval patience = { .tv_sec = ANSWER_S };
+	struct timeval patience = { .tv_sec = ANSWER_MS / 1000 };
 	struct json answer, hello;
 	struct ucred peer = { 0 };
 	socklen_t len = sizeof(peer);
@@ -140,15 +177,17 @@ bool qmp_open(struct qmp *q, const char *path)
 	}
 	memcpy(where.sun_path, path, strlen(path));
 	q->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (q->fd >= 0)
+		setsockopt(q->fd, SOL_SOCKET, SO_SNDTIMEO, &patience,
+			   sizeof(patience));
 	if (q->fd < 0 || connect(q->fd, (struct sockaddr *)&where, sizeof(where))) {
-		complain("%s: %s", path, strerror(errno));
+		complain("%s: %s", path, errno == EAGAIN ?
+			 "others wait for this monitor, too" : strerror(errno));
 		return false;
 	}
-	setsockopt(q->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	setsockopt(q->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (!getsockopt(q->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len))
 		q->pid = peer.pid;
-	if (!read_line(q))
+	if (!read_line(q, now_ms() + ANSWER_MS))
 		return false;
 	if (!json_value(q->text, q->len, &hello) ||
 	    !json_member(hello, "QMP", &answer)) {

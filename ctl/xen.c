@@ -22,6 +22,9 @@
 
 #define KIB		((uint64_t)1024)
 
+/* More than any domain can have, KiB: sums of it for all domains fit 64 bits. */
+#define KIB_MAX		((uint64_t)1 << 36)
+
 /**
  * struct domain - one of them
  * @id: its number
@@ -48,6 +51,23 @@ static bool ends_well(FILE *from, const char *command)
 	return false;
 }
 
+/* Return: a number that xenstore has of a domain; 0 if there is none. */
+static uint64_t ask_number(const struct domain *d, const char *node)
+{
+	char command[COMMAND_BYTES], line[LINE_BYTES] = "";
+	FILE *from;
+
+	snprintf(command, sizeof(command),
+		 "xenstore-read /local/domain/%lu/%s 2>/dev/null", d->id, node);
+	from = popen(command, "re");
+	if (!from)
+		return 0;
+	if (!fgets(line, sizeof(line), from))
+		*line = '\0';
+	pclose(from);
+	return strtoull(line, NULL, 10);
+}
+
 /*
  * A domain that has never had aeration has none of these. It writes them itself, and is
  * not believed to have given more than it can ever have had.
@@ -55,21 +75,20 @@ static bool ends_well(FILE *from, const char *command)
 static void ask_xenstore(struct domain *d)
 {
 	char command[COMMAND_BYTES], line[LINE_BYTES], name[16];
-	unsigned long long value, most = 0;
+	uint64_t most = ask_number(d, "memory/static-max");
+	unsigned long long value;
 	FILE *from;
 
 	d->held = UNKNOWN;
 	d->starved = false;
+	if (!most || most > KIB_MAX)
+		most = KIB_MAX;
 	snprintf(command, sizeof(command),
-		 "exec 2>/dev/null; d=/local/domain/%lu; xenstore-read $d/memory/static-max; xenstore-ls $d/data/aeration",
-		 d->id);
+		 "xenstore-ls /local/domain/%lu/data/aeration 2>/dev/null", d->id);
 	from = popen(command, "re");
 	if (!from)
 		return;
 	while (fgets(line, sizeof(line), from)) {
-		/* A line with a number alone is static-max. */
-		if (*line >= '0' && *line <= '9')
-			most = strtoull(line, NULL, 10);
 		if (sscanf(line, "%15s = \"%llu\"", name, &value) != 2)
 			continue;
 		if (!strcmp(name, "held"))
@@ -78,6 +97,15 @@ static void ask_xenstore(struct domain *d)
 			d->starved = value == 1;
 	}
 	pclose(from);
+}
+
+/* Is there a xenstore to ask? Where it says nothing of a domain, that is its answer. */
+static bool has_xenstore(void)
+{
+	static const char command[] = "xenstore-list /local/domain >/dev/null";
+	FILE *from = popen(command, "re");
+
+	return from && ends_well(from, "xenstore-list");
 }
 
 /*
@@ -150,6 +178,8 @@ enum ctl_exit host_of_xen(void)
 			 CAPABILITIES);
 		return EXIT_NOT;
 	}
+	if (!has_xenstore())
+		return EXIT_NOT;
 	from = popen("xl list", "re");
 	if (!from) {
 		complain("xl cannot be started");

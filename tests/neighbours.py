@@ -58,7 +58,9 @@ def on_xen(domain):
         found = []
         for most in ("0", "100%"):
             held_at_most(domain, most)
-            held = domu.held_mib(domain)
+            back = guest.stat(domain, "restored_bytes")
             found.append(burst(domain, percent))
-            print(f"{percent} %, {held:.0f} MiB held:", found[-1])
+            back = (guest.stat(domain, "restored_bytes") - back) // guest.MIB
+            print(f"{percent} %, {back} MiB came back:", found[-1])
+            assert back > MEM_MIB // 8 if most != "0" else not back
         check_costs(*found)

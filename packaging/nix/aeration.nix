@@ -32,6 +32,8 @@ in {
   config = lib.mkIf config.services.aeration.enable {
     boot.extraModulePackages = [ modules ];
     boot.kernelModules = [ "aeration" ];
+    # profiles/qemu-guest.nix loads the stock driver in the first stage: before it.
+    boot.initrd.kernelModules = lib.mkBefore [ "aeration_virtio" ];
     boot.extraModprobeConfig = "softdep virtio_balloon pre: aeration_virtio";
     environment.systemPackages = [ tools ];
   };
