@@ -315,7 +315,7 @@ static bool look(struct qmp *q, struct guest *g)
 	if (q->fd < 0) {
 		if (read_mapping(g, 0))
 			return true;
-		complain("of process %d there is nothing to see: it has ended, or only root and its user may look",
+		complain("of process %d there is nothing to see: it has ended, or only root and its user see more",
 			 (int)g->pid);
 		return false;
 	}

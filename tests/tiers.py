@@ -153,6 +153,7 @@ AREAS = {
     ("tests/kselftest/idle.sh",): ('"idle"',),
     ("packaging",): ("packaging", "package"),
     ("debian", "tests/debian_disk.py", "tools/make-deb"): ("make-deb", "debian_disk"),
+    ("tests/libvirt_host.py",): ("libvirt_host",),
     ("tests/neighbours.py",): ("import neighbours",),
     ("tools/demo",): ("demo",),
     ("tools/targets.mk",): ("targets.mk", '"make"', "hintd"),
