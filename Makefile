@@ -16,6 +16,7 @@ endif
 export CONFIG_AERATION CONFIG_AERATION_VIRTIO CONFIG_AERATION_XEN \
        CONFIG_AERATION_HYPERV CONFIG_AERATION_LOOP
 subdir-ccflags-y += -I$(KBUILD_EXTMOD)/include
+include $(KBUILD_EXTMOD)/include/aeration/kernel.mk
 endif
 
 obj-$(CONFIG_AERATION) += core/

@@ -164,7 +164,8 @@ def _system(kernel, more):
             (place / name).write_bytes(data)
             (place / name).chmod(0o755)
         roots.fill(place, suite.name, wanted,
-                   ["--customize-hook=" + SYSTEM.replace("$PLACE", str(place))],
+                   ["--customize-hook=" + SYSTEM.replace("$PLACE", str(place)),
+                    *roots.backports(suite)],
                    f"the Debian system of {kernel}")
 
     key = hashlib.sha256(repr((suite, wanted, SYSTEM, parts)).encode()).hexdigest()
@@ -249,7 +250,8 @@ def modules_of_flavours(kernel):
         found, = made.glob("aeration-dkms_*.deb")
         shutil.copy(found, place)
         hook = BUILD_ALL.replace("$PLACE", str(place))
-        roots.fill(place, suite.name, wanted, ["--customize-hook=" + hook],
+        roots.fill(place, suite.name, wanted,
+                   ["--customize-hook=" + hook, *roots.backports(suite)],
                    f"modules for all kernels of {suite}")
         cache.remove(place / "root")
 

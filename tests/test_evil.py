@@ -314,7 +314,7 @@ def is_done(device):
 
 
 # What a guest ends with whose own memory was dropped: its shell's, or its kernel's.
-HARMED = r"took more than|evidence|panicked"
+HARMED = r"took more than|agent has died|evidence|panicked"
 
 
 def stock_loses(kernel):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """What takes hours: `make check-long`. MINUTES bounds each part."""
 
+import re
 import subprocess
 import time
 
@@ -10,7 +11,7 @@ import domu
 import guest
 from lab import cache, hypervisors
 from lab.qemu import Vm
-from lab.vhost_balloon import checked
+from lab.vhost_balloon import DEFAULT_FEATURES, checked
 from lab.xen import Xen
 
 pytestmark = pytest.mark.long("it has no end of its own")
@@ -78,6 +79,46 @@ def test_integrity(image, kernel, source, seconds):
         print(done.out, guest.stat(vm, "batches"), "batches")
         assert guest.stat(vm, "batches") > 100
         assert guest.value(vm, "hold/quarantined") == "0"
+        guest.unload(vm)
+
+
+SILENT_S = 300
+
+# A device that a hypervisor has itself: the driver brings it back (VIRTIO_F_RING_RESET).
+OWN = (*DEFAULT_FEATURES, 40)
+
+
+def test_host_that_is_silent_for_minutes(image, kernel):
+    """Its back-end lives, and withholds answers: no word is lost, and nobody hangs.
+
+    The kernel would say so of a process that waits for half a minute. Afterwards it
+    works again, and nobody has to do anything for that.
+    """
+    with guest.vhost_guest(kernel, "silent", features=OWN) as (vm, device):
+        vm.run("modprobe aeration_virtio")
+        guest.wait_value(vm, "state", "running")
+        load = vm.start(f"exec /opt/aeration/integrity {WITHOUT_END} {guest.HUNG} 512 2048 "
+                        "failing")
+        start = device.snapshot()["buffers"]
+        device.wait_for(lambda stats: stats.buffers > start, guest.SOON,
+                        "batches to be answered")
+        device.mode = "silent"
+        end = time.monotonic() + SILENT_S
+        while time.monotonic() < end:
+            time.sleep(5)
+            # Another program that wants memory, and whoever looks at the state.
+            vm.run("/opt/aeration/memwork churn 256 0", timeout=guest.SOON)
+            assert guest.value(vm, "state") in ("running", "failed")
+        print(vm.run("dmesg | grep aeration").out)
+        device.mode = "normal"
+        start = device.snapshot()["buffers"]
+        device.wait_for(lambda stats: stats.buffers > start, guest.HUNG,
+                        "batches to be answered again")
+        guest.wait_value(vm, "state", "running")
+        vm.run("kill $(pidof integrity)")
+        done = load.wait(guest.SOON, check=False)
+        print(done.out[-2000:])
+        assert len(re.findall(r"words checked, 0 wrong", done.out)) == 2
         guest.unload(vm)
 
 

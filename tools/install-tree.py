@@ -23,7 +23,7 @@ FOLDERS = (CODE, "include/aeration", SELFTESTS)
 LIST = CODE + "/.installed"
 
 # By what a file of the source is told from the leftovers of a build.
-SUFFIXES = {".c", ".h", ".sh", ".md"}
+SUFFIXES = {".c", ".h", ".mk", ".sh", ".md"}
 NAMES = {"Makefile", "Kconfig", "config", "settings"}
 
 # The one line in each of two files, and before which line it goes: at the end
@@ -64,7 +64,8 @@ def _makefile():
     lines = [line for line in text.splitlines(True)
              if re.match(r"obj-\$\(CONFIG_AERATION\w*\) \+= (core|backends)/",
                          line)]
-    return "# SPDX-License-Identifier: GPL-2.0\n" + "".join(lines)
+    return ("# SPDX-License-Identifier: GPL-2.0\n"
+            "include $(srctree)/include/aeration/kernel.mk\n" + "".join(lines))
 
 
 def contents():

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Everything that differs between kernel versions, in one place.
+ * Everything that differs between kernels, in one place. What a kernel has is looked for
+ * in its headers: by names here, where a name tells, and otherwise by kernel.mk, which
+ * defines COMPAT_HAS_*. The versions in comments are those of the mainline kernel.
  */
 #ifndef _AERATION_COMPAT_H
 #define _AERATION_COMPAT_H
 
 #include <linux/list.h>
+#include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
 #include <linux/page_reporting.h>
@@ -13,24 +16,19 @@
 #include <linux/shrinker.h>
 #include <linux/swap.h>
 #include <linux/timer.h>
-#include <linux/version.h>
 #include <linux/virtio_config.h>
 #include <linux/vmstat.h>
 
 /* 7.0 gave the balloon core another name. */
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+#ifdef COMPAT_HAS_BALLOON_H
 #include <linux/balloon.h>
 #else
 #include <linux/balloon_compaction.h>
 #endif
 
-/* 6.8 renamed the largest order and made it inclusive under its new name. */
+/* 6.8 gave the largest order a name of its own. MAX_ORDER was one more until 6.4. */
 #ifndef MAX_PAGE_ORDER
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 4, 0)
-#define MAX_PAGE_ORDER	(MAX_ORDER - 1)
-#else
-#define MAX_PAGE_ORDER	MAX_ORDER
-#endif
+#define MAX_PAGE_ORDER	const_ilog2(MAX_ORDER_NR_PAGES)
 #endif
 
 /* 6.16 renamed from_timer(). */
@@ -39,13 +37,13 @@
 #endif
 
 /* 6.10 took the second argument away from __assign_str(). */
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0)
+#ifdef COMPAT_HAS_ASSIGN_STR_DST
 #define compat_assign_str(dst, src)	__assign_str(dst)
 #else
 #define compat_assign_str(dst, src)	__assign_str(dst, src)
 #endif
 
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
+#ifdef COMPAT_HAS_REPORTING_ORDER
 /* mm/page_reporting.c: exported, but declared in no header. */
 extern unsigned int page_reporting_order;
 #endif
@@ -81,7 +79,7 @@ static inline int compat_register(struct page_reporting_dev_info *prdev,
 				  struct compat_order *saved)
 {
 	int err;
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
+#ifdef COMPAT_HAS_REPORTING_ORDER
 	unsigned int was = READ_ONCE(page_reporting_order);
 #endif
 
@@ -91,7 +89,7 @@ static inline int compat_register(struct page_reporting_dev_info *prdev,
 	prdev->order = order;
 #endif
 	err = page_reporting_register(prdev);
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
+#ifdef COMPAT_HAS_REPORTING_ORDER
 	/* An order that was never set is set by registering, and stays. */
 	saved->changed = !err && order && was <= MAX_PAGE_ORDER && was != order;
 	saved->was = was;
@@ -113,7 +111,7 @@ static inline void compat_unregister(struct page_reporting_dev_info *prdev,
 				     const struct compat_order *saved)
 {
 	page_reporting_unregister(prdev);
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
+#ifdef COMPAT_HAS_REPORTING_ORDER
 	/* Unless the administrator has written another one since. */
 	if (saved->changed && READ_ONCE(page_reporting_order) == saved->is)
 		WRITE_ONCE(page_reporting_order, saved->was);
@@ -131,7 +129,7 @@ static inline void compat_unregister(struct page_reporting_dev_info *prdev,
 static inline unsigned int
 compat_reporting_order(const struct page_reporting_dev_info *prdev)
 {
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
+#ifdef COMPAT_HAS_REPORTING_ORDER
 	return min_t(unsigned int, READ_ONCE(page_reporting_order),
 		     MAX_PAGE_ORDER);
 #else
@@ -169,7 +167,7 @@ static inline int compat_find_vqs(struct virtio_device *vdev, unsigned int nr,
 				  const struct compat_vq want[])
 {
 	unsigned int i;
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
+#ifdef COMPAT_HAS_VIRTQUEUE_INFO
 	struct virtqueue_info info[COMPAT_VQS] = { };
 
 	for (i = 0; i < nr && i < COMPAT_VQS; i++) {
@@ -200,7 +198,7 @@ static inline int compat_find_vqs(struct virtio_device *vdev, unsigned int nr,
  */
 static inline u64 compat_offered(struct virtio_device *vdev)
 {
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+#ifdef COMPAT_HAS_VIRTIO_FEATURES
 	u64 features[VIRTIO_FEATURES_U64S];
 
 	virtio_get_features(vdev, features);
@@ -211,14 +209,14 @@ static inline u64 compat_offered(struct virtio_device *vdev)
 }
 
 /* Since 7.0 the virtio bus calls a driver when the machine goes down. */
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+#ifdef COMPAT_HAS_VIRTIO_SHUTDOWN
 #define COMPAT_SHUTDOWN(fn)	.shutdown = fn,
 #else
 #define COMPAT_SHUTDOWN(fn)
 #endif
 
 /* What mm_vmscan_direct_reclaim_begin passes on: other things since 7.0. */
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+#ifdef COMPAT_HAS_RECLAIM_BEGIN_MEMCG
 #define COMPAT_DIRECT_RECLAIM_BEGIN_ARGS \
 	gfp_t gfp, int order, struct mem_cgroup *memcg
 #else
@@ -234,7 +232,7 @@ typedef unsigned long compat_shrink_fn(struct shrinker *shrinker,
  * @got: got from the mm
  */
 struct compat_shrinker {
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
+#ifndef COMPAT_HAS_SHRINKER_ALLOC
 	struct shrinker own;
 #else
 	struct shrinker *got;
@@ -261,7 +259,7 @@ static inline int compat_shrinker_start(struct compat_shrinker *s,
 					compat_shrink_fn *count,
 					compat_shrink_fn *scan, long batch)
 {
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
+#ifndef COMPAT_HAS_SHRINKER_ALLOC
 	s->own = (struct shrinker) {
 		.count_objects = count,
 		.scan_objects = scan,
@@ -293,7 +291,7 @@ static inline int compat_shrinker_start(struct compat_shrinker *s,
  */
 static inline void compat_account_reclaimed(unsigned long pages)
 {
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
+#ifdef COMPAT_HAS_ACCOUNT_RECLAIMED
 	mm_account_reclaimed_pages(pages);
 #else
 	if (current->reclaim_state)
@@ -309,7 +307,7 @@ static inline void compat_account_reclaimed(unsigned long pages)
  */
 static inline void compat_shrinker_stop(struct compat_shrinker *s)
 {
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
+#ifndef COMPAT_HAS_SHRINKER_ALLOC
 	unregister_shrinker(&s->own);
 #else
 	shrinker_free(s->got);
@@ -320,7 +318,7 @@ static inline void compat_shrinker_stop(struct compat_shrinker *s)
  * How much reclaim has scanned or taken, pages: since 7.0 that is counted for each node
  * and cgroup, before it was an event.
  */
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+#ifdef COMPAT_HAS_RECLAIM_PER_NODE
 #define compat_reclaim_count(events, item)	global_node_page_state(item)
 #else
 #define compat_reclaim_count(events, item)	((events)[item])
@@ -354,7 +352,7 @@ static inline int compat_balloon_migrate(struct balloon_dev_info *info,
 {
 	struct compat_balloon *b = container_of(info, struct compat_balloon,
 						info);
-#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
+#ifndef COMPAT_HAS_BALLOON_ADJUSTS
 	unsigned long flags;
 #endif
 	int err;
@@ -363,7 +361,7 @@ static inline int compat_balloon_migrate(struct balloon_dev_info *info,
 	if (mode == MIGRATE_ASYNC)
 		return -EAGAIN;
 	err = b->moved(b, to, from);
-#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
+#ifndef COMPAT_HAS_BALLOON_ADJUSTS
 	if (err)
 		return err;
 	get_page(to);
@@ -397,7 +395,7 @@ static inline void compat_balloon_init(struct compat_balloon *b,
 {
 	balloon_devinfo_init(&b->info);
 	b->info.migratepage = compat_balloon_migrate;
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+#ifdef COMPAT_HAS_BALLOON_ADJUSTS
 	b->info.adjust_managed_page_count = managed;
 #endif
 	b->moved = moved;
@@ -408,7 +406,7 @@ static inline void compat_balloon_init(struct compat_balloon *b,
 static inline void compat_balloon_manage(const struct compat_balloon *b,
 					 struct list_head *pages, long each)
 {
-#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
+#ifndef COMPAT_HAS_BALLOON_ADJUSTS
 	struct page *page;
 
 	if (b->managed)
@@ -423,7 +421,7 @@ static inline void compat_balloon_manage(const struct compat_balloon *b,
  */
 static inline void compat_balloon_count(struct page *page, long pages)
 {
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+#ifdef COMPAT_HAS_BALLOON_PAGES
 	mod_node_page_state(page_pgdat(page), NR_BALLOON_PAGES, pages);
 #endif
 	if (pages > 0)

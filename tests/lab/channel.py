@@ -18,6 +18,14 @@ REQUEST_LIMIT = 3500
 _END = re.compile(rb"\n?@@(\w+) (\d+)\n")
 
 
+# What the agent says when it begins, instead of a nonce.
+READY = b"ready"
+
+
+class AgentDied(LabError):
+    """Nobody will answer: who was to do so is another process now."""
+
+
 class CommandError(LabError):
     """A command ended with a status other than 0; see `result`."""
 
@@ -74,6 +82,9 @@ class Channel:
                 self.pending = self.pending[mark.end():]
                 if mark[1] == nonce:
                     return before, int(mark[2])
+                if mark[1] == READY:
+                    raise AgentDied(f"{what}: the guest's agent has died and was started "
+                                    f"again; it had printed: {before[-2000:]!r}")
                 break
             else:
                 # A mark may be cut in two by the end of what has come.
@@ -98,7 +109,7 @@ class Channel:
     def wait_ready(self, timeout):
         """Wait for the agent to announce itself; it does once a boot."""
         with self.lock:
-            self._until(b"ready", "booting to the command agent", timeout)
+            self._until(READY, "booting to the command agent", timeout)
 
     def run(self, command, timeout):
         """Run a shell command in the guest; return its Result."""

@@ -116,12 +116,16 @@ def fill(place, suite, packages, options, what):
     tar.unlink()
 
 
-def _make(suite, place):
-    options = ["--customize-hook=" + _KERNEL_HOOK]
-    if suite.backports:
-        options += [
-            f'--aptopt=APT::Default-Release "{suite.name}-backports"',
+def backports(suite):
+    """Return arguments of mmdebstrap for what a suite takes from its backports."""
+    if not suite.backports:
+        return []
+    return [f'--aptopt=APT::Default-Release "{suite.name}-backports"',
             "--setup-hook=" + _BACKPORTS_HOOK.format(suite=suite.name)]
+
+
+def _make(suite, place):
+    options = ["--customize-hook=" + _KERNEL_HOOK, *backports(suite)]
     fill(place, suite.name, suites.PACKAGES, options,
          f"making the {suite.name} root for kernel {suite.kernel}")
 
