@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from lab import LabError, cache, roots, saved, scan, tally
+from lab import LabError, cache, kernels, roots, saved, scan, tally
 from lab import qemu as lab_qemu
 from lab.qemu import GuestError, Vm
 
@@ -125,6 +125,24 @@ def test_a_boot_that_the_emulator_tripped_over(emulated, monkeypatch):
     with pytest.raises(GuestError, match="panicked"):
         with Twice("6.1", "lab-tripped-twice", fresh=True):
             pass
+
+
+@pytest.mark.all_only("about the lab itself: boots that are made to fail")
+def test_a_clock_in_doubt_is_tried_again(emulated, monkeypatch):
+    """Of a kernel with ours built in, too: it has looked at its clock before."""
+    said = ["made up", "made up", ""]
+    monkeypatch.setattr(scan, "doubts_its_clock", lambda text: said.pop(0))
+    tally.uncount("again")
+    with Vm("6.1", "lab-clock", vmlinux=kernels.kernel("6.1").vmlinux) as vm:
+        assert vm.run("echo back").out == "back\n"
+    assert tally.counted("again") == 1 and not said
+
+
+def test_an_agent_that_dies_is_noticed(image, kernel):
+    """Who waits for its answer does not wait for one that nobody will give."""
+    with pytest.raises(GuestError, match="agent has died and was started again"):
+        with Vm(kernel, f"lab-agent-{kernel}") as vm:
+            vm.run("kill -9 $$", timeout=3600)
 
 
 def test_console_evidence_fails(kernel):
