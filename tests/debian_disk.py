@@ -69,6 +69,7 @@ cp -r "$PLACE/programs" "$1/opt/aeration"
 install -m 755 "$PLACE/lab-agent" "$PLACE/lab-agent-here" "$1/usr/local/sbin"
 cp "$PLACE/lab-agent.service" "$1/etc/systemd/system"
 chroot "$1" systemctl enable lab-agent
+rm -f "$1/etc/apt/apt.conf.d/99mmdebstrap"	# it names a suite whose lists are gone
 echo guest >"$1/etc/hostname"
 echo "LABEL=root / ext4 errors=remount-ro 0 1" >"$1/etc/fstab"
 """

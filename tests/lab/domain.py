@@ -43,7 +43,7 @@ HVM = {
 
 # Seconds.
 CREATE_TIMEOUT = 120
-END_TIMEOUT = 60
+END_TIMEOUT = 180	# a busy host took more than 60
 SAVE_TIMEOUT = 180
 
 # Of what it takes to look at a domain with xl: it is a process of an emulated
