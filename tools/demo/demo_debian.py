@@ -56,19 +56,19 @@ def watch(place, mib):
     guest = place.guest
     debian_disk.use(guest, mib)
     say(f"{place.name}: a program uses {mib} MiB; it ends after {BEFORE} lines")
-    job = guest.start(f"exec aerationctl watch --count {BEFORE + AFTER}")
+    guest.run(f": >/tmp/watch; aerationctl watch --count {BEFORE + AFTER} "
+              ">>/tmp/watch </dev/null 2>&1 &")
     shown = 0
     lines = []
     while shown <= BEFORE + AFTER:
         guest.wait_until(lambda: len(lines) > shown or lines.extend(
-            job.output().splitlines()[len(lines):]), "a line of aerationctl watch",
+            guest.text("/tmp/watch").splitlines()[len(lines):]), "a line of aerationctl watch",
             LINE_TIMEOUT)
         line = lines[shown]
         say(f"    {line:<68}  " + (f"{place.look():5.0f} MiB" if shown else place.sees))
         shown += 1
         if shown == BEFORE + 1:
             debian_disk.free(guest)
-    job.wait()
     used = max(place.figures)
     guest.wait_until(lambda: used - place.look() > mib / 2,
                      f"{place.sees} to fall by half of {mib} MiB", LINE_TIMEOUT)
