@@ -200,7 +200,9 @@ def test_pages_move(image, kernel):
         # A busy host answers late, and then none moves for a while.
         vm.wait_until(lambda: moved() > 1000, "1000 pages to be moved", guest.SOON)
         assert size_mib(vm) == MEM_MIB - SINGLES_MIB
-        vm.run(f"/opt/aeration/memwork verify {MEM_MIB - SINGLES_MIB - 200}")
+        # Up to an eighth of it is in the processors' lists of single pages, and
+        # a program on another has none of those where nothing can be reclaimed.
+        vm.run(f"/opt/aeration/memwork verify {(MEM_MIB - SINGLES_MIB) * 3 // 4}")
         resize(vm, MEM_MIB)
         vm.run(f"/opt/aeration/memwork verify {MEM_MIB * 3 // 4}")
         guest.unload(vm)
