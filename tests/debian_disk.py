@@ -227,6 +227,7 @@ set -e
 mkdir "$1/root/packages"
 cp "$PLACE"/*.deb "$1/root/packages"
 (cd "$1/root/packages" && dpkg-scanpackages . >Packages)
+rm -f "$1/etc/apt/apt.conf.d/99mmdebstrap"	# it names a suite whose lists are gone
 chroot "$1" sh -ec '
 	list=/etc/apt/sources.list.d/ours.list
 	echo "deb [trusted=yes] file:/root/packages ./" >$list
