@@ -193,6 +193,32 @@ def test_upgrade():
         assert not left, left
 
 
+@pytest.mark.long("modules are compiled in a domain of an emulated machine")
+def test_upgrade_in_a_domain():
+    """What is held stays held while the next version comes, and that one holds it then."""
+    with debian_disk.domain("4.20", "pvh", debian_disk.disk(STABLE)) as (xen, domain):
+        wait_booted(domain)
+        guest.wait_value(domain, "state", "running")
+        held = domu.settled(domain, USED_MIB / 2)
+        apt(domain, "install -y --no-install-recommends /root/next/*.deb")
+        assert guest.value(domain, "state") == "running"
+        # The compiler needed some of it, and had it.
+        print(f"{held:.0f} MiB held, {domu.settled(domain, held / 4):.0f} after the upgrade")
+        release = domain.run("uname -r").out.strip()
+        assert domain.run("dkms status").out.strip() == \
+            f"aeration/{debian_disk.NEXT}, {release}, x86_64: installed"
+        domain.run("rmmod aeration_xen aeration")
+        domu.expect_mib(domain, debian_disk.DOMAIN_MIB)
+        domain.run("systemctl restart aeration.service")
+        guest.wait_value(domain, "state", "running")
+        domu.settled(domain, held / 4)
+        domu.expect_own_and_held(domain, debian_disk.DOMAIN_MIB)
+        apt(domain, "purge -y aeration-dkms aeration-tools")
+        domu.expect_mib(domain, debian_disk.DOMAIN_MIB)
+        assert not domu.oom_kills(domain)
+        assert xen.fate(domain.id) is None
+
+
 CLOUD_INIT = cache.REPO / "packaging/cloud-init"
 
 
