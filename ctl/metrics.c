@@ -4,6 +4,7 @@
  * collector; in base units, as its naming rules say.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <string.h>
@@ -100,6 +101,22 @@ static void print(const struct facts *f, FILE *out)
 	}
 }
 
+/*
+ * A file that nobody has put there: in a folder that is somebody else's, what has its name
+ * may be a link, or a device.
+ */
+static FILE *begin_file(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+		      0600);
+
+	if (fd < 0 && errno == EEXIST && !unlink(path))
+		fd = open(path,
+			  O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+			  0600);
+	return fd < 0 ? NULL : fdopen(fd, "w");
+}
+
 /* As a whole or not at all: a collector may look at any time. */
 static enum ctl_exit replace(const char *path, const struct facts *f)
 {
@@ -112,7 +129,7 @@ static enum ctl_exit replace(const char *path, const struct facts *f)
 		complain("%s: %s", path, strerror(ENAMETOOLONG));
 		return EXIT_NOT;
 	}
-	out = fopen(draft, "we");
+	out = begin_file(draft);
 	if (!out) {
 		complain("%s: %s", draft, strerror(errno));
 		return EXIT_NOT;

@@ -161,6 +161,7 @@ struct behaviour {
  * @wire: how reports look
  * @config: the configuration
  * @config_changed: the driver is to be told
+ * @config_unsent: the front-end could not be told; tried again when something happens
  * @config_unread: so often the front-end was told so, and has not taken notice yet
  * @mem: the guest's memory
  * @queue: the queues
@@ -185,6 +186,7 @@ struct balloon {
 	enum wire wire;
 	struct balloon_config config;
 	bool config_changed;
+	bool config_unsent;
 	unsigned int config_unread;
 	struct memory mem;
 	struct queue queue[BALLOON_QUEUES];

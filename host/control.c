@@ -22,6 +22,9 @@
  */
 #define SILENCE_S	30
 
+/* The most a run may take, s: a guest that goes on for ever is not waited for. */
+#define RUN_S		1800
+
 /* How long a front-end may take to take notice of a change. */
 #define READ_NS		(10 * NS_PER_S)
 
@@ -139,7 +142,7 @@ void control_fill(const struct control *c, struct pollfd *fds)
 			.events = client_events(one),
 		};
 	*fds = (struct pollfd){
-		.fd = c->listener.path ? c->listener.fd : -1,
+		.fd = c->listener.path ? listener_fd(&c->listener) : -1,
 		.events = POLLIN,
 	};
 }
@@ -149,9 +152,13 @@ static uint64_t until_ns(const struct client *one, const struct balloon *b)
 {
 	if (one->waits == WAIT_NONE)
 		return NEVER_NS;
-	if (one->waits == WAIT_RUN && !hints_over(b))
-		return b->hints.since_ns + SILENCE_S * NS_PER_S;
-	if (!b->config_unread)
+	if (one->waits == WAIT_RUN && !hints_over(b)) {
+		uint64_t silent = b->hints.since_ns + SILENCE_S * NS_PER_S;
+		uint64_t late = b->hints.began_ns + RUN_S * NS_PER_S;
+
+		return silent < late ? silent : late;
+	}
+	if (!b->config_unread && !b->config_unsent)
 		return 0;
 	return READ_NS + (one->waits == WAIT_RUN ? b->hints.since_ns :
 						    one->since_ns);
@@ -167,7 +174,8 @@ static uint64_t until_ns(const struct client *one, const struct balloon *b)
 uint64_t control_until_ns(const struct control *c, const struct balloon *b)
 {
 	const struct client *one;
-	uint64_t until = NEVER_NS;
+	uint64_t until = c->listener.path ? listener_until_ns(&c->listener) :
+					    NEVER_NS;
 
 	for (one = c->client; one < c->client + CONTROL_CLIENTS; one++)
 		if (until_ns(one, b) < until)
@@ -226,7 +234,7 @@ static void answer(struct client *one, const struct balloon *b)
 
 	if (one->waits == WAIT_RUN && h->failed)
 		client_say(one, "error %s\n", h->failed);
-	else if (b->config_unread)
+	else if (b->config_unread || b->config_unsent)
 		client_say(one, "error it is done, and the front-end takes no notice of that\n");
 	else if (one->waits == WAIT_RUN)
 		client_say(one, "ok hinted %" PRIu64 " released %" PRIu64 "\n",
@@ -252,7 +260,10 @@ void control_answer(struct control *c, struct balloon *b)
 		if (now_ns() < until_ns(one, b))
 			continue;
 		if (one->waits == WAIT_RUN && !hints_over(b)) {
-			hints_stop(b, "the guest has said nothing for 30 s");
+			hints_stop(b, now_ns() - b->hints.since_ns <
+				   SILENCE_S * NS_PER_S ?
+				   "the guest has not come to an end for half an hour" :
+				   "the guest has said nothing for 30 s");
 			continue;
 		}
 		answer(one, b);

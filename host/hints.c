@@ -54,6 +54,7 @@ const char *hints_ask(struct balloon *b)
 	h->released = 0;
 	h->released_before = b->stats.bytes_released;
 	h->failed = NULL;
+	h->began_ns = now_ns();
 	tell(b, h->id);
 	return NULL;
 }

@@ -37,6 +37,7 @@ enum hint_state {
  * @told: bytes hinted in it, once it was over
  * @released: bytes given back to the host meanwhile, reports included
  * @released_before: of the device, when it was asked for
+ * @began_ns: when it was asked for
  * @since_ns: when the guest was last asked, or heard, or the run was over
  * @failed: why the last one came to nothing, or NULL
  * @state_before: @state as it was before the buffers that are not used yet
@@ -48,6 +49,7 @@ struct hints {
 	uint64_t told;
 	uint64_t released;
 	uint64_t released_before;
+	uint64_t began_ns;
 	uint64_t since_ns;
 	const char *failed;
 	enum hint_state state_before;

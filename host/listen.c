@@ -17,21 +17,29 @@
 #include "listen.h"
 #include "log.h"
 #include "peer.h"
+#include "stats.h"
 
 /* Front-ends that may wait for the one there is to leave. */
 #define BACKLOG		4
 
-/* Whether somebody else listens there; a socket nobody listens at is removed. */
+/* What cannot be accepted just now is not tried again for so long, ns. */
+#define REST_NS		1000000000ULL
+
+/*
+ * Whether somebody else listens there; a socket nobody listens at is removed. Where no
+ * socket is to be had nobody knows, and who binds one is told.
+ */
 static bool in_use(const struct sockaddr_un *addr)
 {
-	int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct stat st;
 	bool used;
+	int sock;
 
-	if (lstat(addr->sun_path, &st)) {
-		close(sock);
+	if (lstat(addr->sun_path, &st))
 		return false;
-	}
+	sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (sock < 0)
+		return false;
 	used = !S_ISSOCK(st.st_mode) ||
 	       !connect(sock, (const struct sockaddr *)addr, sizeof(*addr)) ||
 	       errno != ECONNREFUSED;
@@ -171,6 +179,7 @@ bool listener_open(struct listener *l)
 {
 	l->folder = -1;
 	l->connected = false;
+	l->rests_ns = 0;
 	return l->path ? make(l) : take(l);
 }
 
@@ -182,7 +191,7 @@ bool listener_open(struct listener *l)
  *
  * Return: the connection, or -1 if there is none; what is odd is told.
  */
-int listener_accept(const struct listener *l)
+int listener_accept(struct listener *l)
 {
 	int sock;
 
@@ -190,8 +199,11 @@ int listener_accept(const struct listener *l)
 		return l->fd;
 	sock = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (sock < 0) {
-		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-			say("cannot accept a connection: %s", strerror(errno));
+		if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
+			return -1;
+		say("cannot accept a connection: %s; tried again in a second",
+		    strerror(errno));
+		l->rests_ns = now_ns() + REST_NS;
 		return -1;
 	}
 	if (peer_may_connect(sock, l->anybody))
@@ -200,6 +212,28 @@ int listener_accept(const struct listener *l)
 	    listener_name(l));
 	close(sock);
 	return -1;
+}
+
+/**
+ * listener_fd - what to wait for
+ * @l: the socket
+ *
+ * Return: the descriptor, or -1 while it rests after an error.
+ */
+int listener_fd(const struct listener *l)
+{
+	return now_ns() < l->rests_ns ? -1 : l->fd;
+}
+
+/**
+ * listener_until_ns - when to wait for it again
+ * @l: the socket
+ *
+ * Return: the time, ns, or NEVER_NS if it does not rest.
+ */
+uint64_t listener_until_ns(const struct listener *l)
+{
+	return now_ns() < l->rests_ns ? l->rests_ns : NEVER_NS;
 }
 
 /**

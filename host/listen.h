@@ -4,6 +4,7 @@
 #define HINTD_LISTEN_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /**
@@ -17,6 +18,7 @@
  *	and the daemon's own user
  * @connected: @fd is no listener but a connection, the only one there will be
  * @folder: the folder that @path is in, or -1
+ * @rests_ns: when to look at it again after an error, ns; in the past: now
  */
 struct listener {
 	const char *path;
@@ -27,10 +29,13 @@ struct listener {
 	bool anybody;
 	bool connected;
 	int folder;
+	uint64_t rests_ns;
 };
 
 bool listener_open(struct listener *l);
-int listener_accept(const struct listener *l);
+int listener_accept(struct listener *l);
+int listener_fd(const struct listener *l);
+uint64_t listener_until_ns(const struct listener *l);
 void listener_close(struct listener *l);
 const char *listener_name(const struct listener *l);
 

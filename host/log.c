@@ -11,8 +11,12 @@
 #include <unistd.h>
 #include "log.h"
 
-/* Lines in a second; what is more is counted and left out. */
-#define LINES_A_SECOND	20
+/*
+ * So many lines at once, and then one in so many seconds; what is more is counted and left
+ * out. A journal keeps what others say, too.
+ */
+#define LINES_MOST	20
+#define LINE_S		6
 
 /*
  * Bytes of a line, more than any has; and less than a pipe that is said to be
@@ -67,25 +71,28 @@ static bool put(const char *fmt, va_list args, unsigned int left_out)
  * say - write a line to standard error
  * @fmt: as printf's, without the newline
  *
- * Lines beyond LINES_A_SECOND, and those that nobody takes, are counted, and
- * the next one that is written tells how many they were.
+ * Lines beyond what LINES_MOST and LINE_S allow, and those that nobody takes, are counted,
+ * and the next one that is written tells how many they were.
  */
 void say(const char *fmt, ...)
 {
-	static unsigned int lines, left_out;
-	static time_t second;
+	static unsigned int lines = LINES_MOST, left_out;
+	static time_t since;
 	struct timespec now;
+	time_t more;
 	va_list args;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	if (now.tv_sec != second) {
-		second = now.tv_sec;
-		lines = 0;
-	}
+	more = (now.tv_sec - since) / LINE_S;
+	since += more * LINE_S;
+	lines = more < LINES_MOST - (time_t)lines ? lines + (unsigned int)more :
+						    LINES_MOST;
 	va_start(args, fmt);
-	if (++lines <= LINES_A_SECOND && put(fmt, args, left_out))
+	if (lines && put(fmt, args, left_out)) {
 		left_out = 0;
-	else
+		lines--;
+	} else {
 		left_out++;
+	}
 	va_end(args);
 }

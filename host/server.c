@@ -104,8 +104,8 @@ static void fill(const struct server *s, struct pollfd *fds)
 	fds[PLACE_INPUT].fd = s->input;
 	fds[PLACE_FRONT_END].fd = s->connected ? s->session.sock : -1;
 	fds[PLACE_CHANNEL].fd = s->connected ? s->session.channel : -1;
-	fds[PLACE_LISTENER].fd = !s->connected || is_mute(s) ? s->listener.fd :
-							       -1;
+	fds[PLACE_LISTENER].fd = !s->connected || is_mute(s) ?
+					 listener_fd(&s->listener) : -1;
 	for (i = 0; i < BALLOON_QUEUES; i++)
 		fds[PLACE_KICKS + i].fd = s->b->queue[i].kick;
 	for (i = 0; i < NR_PLACES; i++)
@@ -119,10 +119,13 @@ static int timeout_ms(const struct server *s)
 						      s->tick_ns;
 	uint64_t mute = s->session.since_ns + SILENCE_NS;
 	uint64_t asked = control_until_ns(&s->control, s->b);
+	uint64_t rests = listener_until_ns(&s->listener);
 	uint64_t now = now_ns();
 
 	if (asked < until)
 		until = asked;
+	if (rests < until)
+		until = rests;
 	if (s->connected && !s->session.spoken && now < mute && mute < until)
 		until = mute;
 	if (until == NEVER_NS)
@@ -180,6 +183,7 @@ static void serve_session(struct server *s, const struct pollfd *fds)
  */
 enum hintd_exit server_run(struct server *s)
 {
+	enum hintd_exit status = EXIT_ENDED;
 	struct pollfd fds[NR_PLACES];
 
 	if (s->listener.connected)
@@ -188,7 +192,8 @@ enum hintd_exit server_run(struct server *s)
 		fill(s, fds);
 		if (poll(fds, NR_PLACES, timeout_ms(s)) < 0 && errno != EINTR) {
 			say("cannot wait: %s", strerror(errno));
-			return EXIT_SYSTEM;
+			status = EXIT_SYSTEM;
+			break;
 		}
 		if (fds[PLACE_SIGNALS].revents ||
 		    (fds[PLACE_INPUT].revents && !s->obey(s->b)))
@@ -213,5 +218,5 @@ enum hintd_exit server_run(struct server *s)
 	control_answer(&s->control, s->b);
 	control_close(&s->control, s->b);
 	listener_close(&s->listener);
-	return EXIT_ENDED;
+	return status;
 }

@@ -87,6 +87,7 @@ void session_close(struct session *s)
 	}
 	hints_forget(s->b, "the front-end is gone");
 	s->b->config_unread = 0;
+	s->b->config_unsent = false;
 	s->b->wake_ns = NEVER_NS;
 	memory_clear(&s->b->mem);
 	peer_close(&s->b->peer);
@@ -166,12 +167,12 @@ void session_tell_config(struct session *s)
 
 	if (!is_live(s->b))
 		return;
-	s->b->config_changed = false;
-	if (s->channel < 0)
-		return;
-	if (!send_all(s->channel, &header, sizeof(header)))
+	s->b->config_unsent = s->channel >= 0 &&
+			      !send_all(s->channel, &header, sizeof(header));
+	s->b->config_changed = s->b->config_unsent;
+	if (s->b->config_unsent)
 		say("the front-end does not take word of a new configuration");
-	else if (gives_word(s))
+	else if (s->channel >= 0 && gives_word(s))
 		s->b->config_unread++;
 }
 
@@ -195,6 +196,7 @@ void session_hear(struct session *s)
 	say("the front-end closed the channel for changes, or says on it what it was not asked; it is told of none any more");
 	close_fd(&s->channel);
 	s->b->config_unread = 0;
+	s->b->config_unsent = false;
 }
 
 static const char *set_features(struct session *s, uint64_t features)

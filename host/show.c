@@ -55,13 +55,17 @@ static bool write_file(struct server *s)
 	out = fdopen(fd, "w");
 	if (!out) {
 		close(fd);
+		unlinkat(s->stats_folder, name, 0);
 		return false;
 	}
 	stats_json(&s->b->stats, memory_backed(&s->b->mem), out);
 	ok = !ferror(out);
 	ok = !fclose(out) && ok;
-	return ok && !renameat(s->stats_folder, name, s->stats_folder,
-			       name_of(s));
+	ok = ok && !renameat(s->stats_folder, name, s->stats_folder,
+			     name_of(s));
+	if (!ok)
+		unlinkat(s->stats_folder, name, 0);
+	return ok;
 }
 
 static void show_line(struct server *s, uint64_t now)
@@ -125,8 +129,9 @@ void show(struct server *s)
 	if (!s->stats_file ||
 	    !memcmp(&s->written, &s->b->stats, sizeof(s->written)))
 		return;
-	s->written = s->b->stats;
-	if (!write_file(s))
+	if (write_file(s))
+		s->written = s->b->stats;
+	else
 		say("cannot write statistics to %s: %s; trying on",
 		    s->stats_file, strerror(errno));
 }
