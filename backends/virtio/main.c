@@ -212,9 +212,19 @@ int aeration_vb_offer(struct vb *vb)
 		return 0;
 	}
 	err = aerator_startup(&vb->dev);
+	if (err == -EPERM)
+		return err;
 	/* Where the core cannot use it, balloon and statistics are ours all the same. */
-	if (err)
-		return err == -EPERM ? err : 0;
+	if (err) {
+		scnprintf(vb->why, sizeof(vb->why),
+			  "its device could not be offered: error %d; bind the driver again to retry",
+			  err);
+		dev_warn(&vb->vdev->dev, "free pages are not reported: %s\n",
+			 vb->why);
+		aerator_say(aeration_vb_ops.name, NULL, AERATOR_ABSENT,
+			    vb->why);
+		return 0;
+	}
 	vb->offered = true;
 	if (vb->cannot_report)
 		aerator_say(aeration_vb_ops.name, &vb->dev, AERATOR_WAITS,
@@ -318,6 +328,9 @@ static int vb_freeze(struct virtio_device *vdev)
 	aeration_vb_run_rest(vb);
 	aeration_vb_size_rest(vb);
 	aeration_vb_free_queues(vb);
+	/* Nobody calls vb_restore() where the device offers other features by then. */
+	if (!vb->keeps)
+		queue_delayed_work(system_freezable_wq, &vb->back, HZ);
 	return 0;
 }
 

@@ -100,7 +100,7 @@ static void bring_back(struct vb *vb)
 }
 
 /**
- * aeration_vb_back_fn - bring a resting device back
+ * aeration_vb_back_fn - bring a resting device back, or see that one has come back
  * @work: the back work item of a device
  *
  * Context: process context, freezable; sleeps.
@@ -113,6 +113,15 @@ void aeration_vb_back_fn(struct work_struct *work)
 	if (!device_trylock(&vb->vdev->dev)) {
 		queue_delayed_work(system_freezable_wq, &vb->back,
 				   msecs_to_jiffies(BUSY_MS));
+		return;
+	}
+	if (READ_ONCE(vb->state) == VB_SUSPENDED) {
+		strscpy(vb->why, "device did not come back from suspend",
+			sizeof(vb->why));
+		aeration_vb_retire(vb, VB_RESTING);
+		aerator_say(aeration_vb_ops.name, &vb->dev, AERATOR_FAILED,
+			    vb->why);
+		device_unlock(&vb->vdev->dev);
 		return;
 	}
 	/* While the machine goes down the next kernel has to find it reset. */
