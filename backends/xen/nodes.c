@@ -62,12 +62,17 @@ static int ask(struct xen_vnuma_topology_info *info)
 	return aeration_xen_memory_op(XENMEM_get_vnumainfo, info);
 }
 
-/* Are they nodes that Xen takes? It would populate nothing for another one. */
-static int check_ranges(const struct xen_vmemrange *found,
+/*
+ * Are they no more than there is room for, and of nodes that Xen takes? It would populate
+ * nothing for another one.
+ */
+static int check_ranges(const struct xen_vmemrange *found, unsigned int room,
 			const struct xen_vnuma_topology_info *info)
 {
 	unsigned int i;
 
+	if (info->nr_vmemranges > room)
+		return -EINVAL;
 	for (i = 0; i < info->nr_vmemranges; i++)
 		if (found[i].nid >= info->nr_vnodes)
 			return -EINVAL;
@@ -83,6 +88,7 @@ static int read_ranges(struct xen_vmemrange **found)
 {
 	struct xen_vnuma_topology_info info = { .domid = DOMID_SELF };
 	size_t distances, bytes;
+	unsigned int room;
 	int err;
 
 	if (!xen_feature(XENFEAT_memory_op_vnode_supported))
@@ -99,11 +105,12 @@ static int read_ranges(struct xen_vmemrange **found)
 	*found = kzalloc(bytes, GFP_NOIO | __GFP_NORETRY | __GFP_NOWARN);
 	if (!*found)
 		return -ENOMEM;
+	room = info.nr_vmemranges;
 	info.vmemrange = (uintptr_t)*found;
 	info.vdistance = (uintptr_t)(*found + info.nr_vmemranges);
 	info.vcpu_to_vnode = info.vdistance + distances;
 	err = ask(&info);
-	return err ?: check_ranges(*found, &info);
+	return err ?: check_ranges(*found, room, &info);
 }
 
 /**

@@ -27,6 +27,7 @@
  */
 #define pr_fmt(fmt) "aeration_xen: " fmt
 
+#include <linux/err.h>
 #include <linux/errno.h>
 #include <linux/jiffies.h>
 #include <linux/limits.h>
@@ -34,6 +35,7 @@
 #include <linux/mm.h>
 #include <linux/notifier.h>
 #include <linux/printk.h>
+#include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/workqueue.h>
 #include <xen/interface/xen.h>
@@ -80,6 +82,8 @@ static const char qmemman[] =
 	"qmemman (memory/meminfo) takes what is held for memory in use; by name it goes";
 static const char passthrough[] =
 	"a PV domain's host devices need contiguous memory; by name it goes";
+static const char unreadable[] =
+	"xenstore cannot be read at present; it is tried again";
 static const char in_debt[] =
 	"the balloon has not given the toolstack what it asked for yet";
 
@@ -102,6 +106,7 @@ static const char in_debt[] =
  * @settled: a while has passed since; read there
  * @why: nothing is to be held, for this reason, a constant, or NULL; read there
  * @meminfo: memory/meminfo is there; read by the watch
+ * @unread: some of what is known could not be read: nothing goes before it can
  * @least: what squeezed allows to be held, bytes
  * @allowed: what the host allows, bytes; written by control.c
  * @had: what the balloon had when it was last looked at, pages
@@ -125,15 +130,33 @@ static struct toolstack {
 	bool settled;
 	const char *why;
 	bool meminfo;
+	bool unread;
 	u64 least;
 	u64 allowed;
 	unsigned long had;
 	unsigned long pause;
 } ts;
 
+/* Is there such a node? Where nobody can tell that is noted. */
 static bool has(const char *folder, const char *node)
 {
-	return xenbus_exists(XBT_NIL, folder, node);
+	char *value = xenbus_read(XBT_NIL, folder, node, NULL);
+
+	if (IS_ERR(value)) {
+		ts.unread |= PTR_ERR(value) != -ENOENT;
+		return false;
+	}
+	kfree(value);
+	return true;
+}
+
+/* A number of the toolstack's, in pages. Return: true if there is one. */
+static bool read_pages(const char *node, u64 *pages)
+{
+	int err = aeration_xb_store_pages(node, pages);
+
+	ts.unread |= err && err != -ENOENT && err != -ERANGE && err != -EINVAL;
+	return !err;
 }
 
 static const char *why_not(void)
@@ -160,21 +183,23 @@ static u64 read_least(void)
 {
 	u64 least, target;
 
-	if (aeration_xb_store_pages(DYNAMIC_MIN, &least) ||
-	    aeration_xb_store_pages(XB_TARGET, &target))
+	if (!read_pages(DYNAMIC_MIN, &least) || !read_pages(XB_TARGET, &target))
 		return U64_MAX;
 	return (target > least ? target - least : 0) << PAGE_SHIFT;
 }
 
 static void read_store(bool news)
 {
+	const char *why;
 	u64 target;
 
-	if (news && !aeration_xb_store_pages(XB_TARGET, &target))
+	ts.unread = false;
+	if (news && read_pages(XB_TARGET, &target))
 		aeration_xb_balloon_told(target);
 	ts.least = read_least();
 	WRITE_ONCE(ts.meminfo, has(XB_MEMORY, MEMINFO));
-	WRITE_ONCE(ts.why, why_not());
+	why = why_not();
+	WRITE_ONCE(ts.why, ts.unread ? unreadable : why);
 }
 
 /* Say what is waited for; NULL: nothing. */
@@ -252,7 +277,12 @@ static void look_fn(struct work_struct *work)
 	debt = aeration_xb_balloon_steer(dev, wanted >> PAGE_SHIFT);
 	if (ts.watching && (xchg(&ts.stale, false) || news))
 		read_store(news);
-	if (news) {
+	if (ts.unread) {
+		if (news)
+			WRITE_ONCE(ts.news, true);
+		WRITE_ONCE(ts.stale, true);
+		look_again_in(NODE_DELAY);
+	} else if (news) {
 		debt |= aeration_xb_balloon_steer(dev, 0);
 		ts.heard = true;
 		ts.told = jiffies;

@@ -52,6 +52,9 @@ static const char *const names[] = {
 
 static void write_fn(struct work_struct *work);
 
+/* How often an answer is written that cannot be, one STORE_PERIOD apart. */
+#define ANSWER_TRIES	30
+
 /**
  * struct store - what the toolstack is told
  * @work: writes it
@@ -62,6 +65,7 @@ static void write_fn(struct work_struct *work);
  * @answer: the last answer, or empty
  * @written: what was written last; the work item's own, and again()'s between two runs
  * @complained: that it cannot be written; the work item's own
+ * @tries: how often the present answer could not be; likewise
  */
 static struct store {
 	struct delayed_work work;
@@ -72,6 +76,7 @@ static struct store {
 	char answer[XB_ANSWER_SIZE];
 	char written[NODES][XB_ANSWER_SIZE];
 	bool complained;
+	unsigned int tries;
 } store = {
 	.lock = __SPIN_LOCK_UNLOCKED(store.lock),
 	.work = __DELAYED_WORK_INITIALIZER(store.work, write_fn, 0),
@@ -102,7 +107,13 @@ static void write_node(enum node node, const char *text)
 		pr_notice("cannot write %s/%s to xenstore (error %d): the toolstack does not see how much is held, all else works\n",
 			  STORE_DIR, names[node], err);
 	store.complained = err;
-	/* What cannot be written is not tried again before it changes. */
+	/*
+	 * Figures that cannot be written are not tried again before they change; but
+	 * somebody waits for an answer.
+	 */
+	if (err && node == ANSWER && ++store.tries < ANSWER_TRIES)
+		return;
+	store.tries = 0;
 	strscpy(store.written[node], text, XB_ANSWER_SIZE);
 }
 
