@@ -37,6 +37,7 @@ static int __init aeration_init(void)
 	}
 	aeration_registry_init();
 	aeration_request_init(aeration_sysfs_ended);
+	aeration_idle_init(aeration_request_squeeze_idle);
 	err = aeration_sysfs_start();
 	if (err) {
 		pr_err("cannot show /sys/kernel/aeration: error %d\n", err);
@@ -46,6 +47,8 @@ static int __init aeration_init(void)
 
 out_registry:
 	aeration_request_exit();
+	aeration_idle_exit();
+	aeration_again_exit();
 	aeration_registry_exit();
 	aeration_renew_exit();
 out_hold:
@@ -60,6 +63,8 @@ out_queues:
 static void __exit aeration_exit(void)
 {
 	aeration_request_exit();
+	aeration_idle_exit();
+	aeration_again_exit();
 	aeration_sysfs_stop();
 	aeration_registry_exit();
 	aeration_renew_exit();

@@ -320,13 +320,12 @@ static void on_param(enum aeration_param what)
 int aeration_registry_flush(bool again, const struct aerator_dev_info *dev,
 			    bool (*cancelled)(void))
 {
-	int err = -ENODEV;
+	const struct source *source;
 
 	mutex_lock(&registry_lock);
-	if (reg.source && (!dev || dev == reg.dev))
-		err = reg.source->flush(again, cancelled);
+	source = !dev || dev == reg.dev ? reg.source : NULL;
 	mutex_unlock(&registry_lock);
-	return err;
+	return source ? source->flush(again, cancelled) : -ENODEV;
 }
 
 /**

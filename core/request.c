@@ -16,6 +16,7 @@
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 #include "batch.h"
+#include "hold/hold.h"
 #include "queues.h"
 #include "registry.h"
 #include "request.h"
@@ -26,9 +27,9 @@ static void request_fn(struct work_struct *work);
  * struct request - the one request
  * @lock: protects what follows, but for @work and @idle
  * @now: the request under way or the last one; @now.bytes once it has ended
+ * @wish: what is asked for; constant while it is under way
  * @from: what was counted when it began, bytes
  * @cancelled: it is not wanted any more; read without the lock, too
- * @asker: the backend that it is for, or NULL; constant while it is under way
  * @out: where who waits for it wants to see what became of it, or NULL
  * @live: requests are taken
  * @work: does it; cancelled by aeration_request_exit()
@@ -38,9 +39,9 @@ static void request_fn(struct work_struct *work);
 static struct request {
 	spinlock_t lock;	/* see above */
 	struct request_status now;
+	struct aeration_wish wish;
 	u64 from;
 	bool cancelled;
-	const struct aerator_asker *asker;
 	struct request_status *out;
 	bool live;
 	struct work_struct work;
@@ -50,12 +51,6 @@ static struct request {
 	.lock = __SPIN_LOCK_UNLOCKED(request.lock),
 	.work = __WORK_INITIALIZER(request.work, request_fn),
 	.idle = __WAIT_QUEUE_HEAD_INITIALIZER(request.idle),
-};
-
-static const char *const names[] = {
-	[AERATION_FLUSH] = "flush",
-	[AERATION_FLUSH_AGAIN] = "again",
-	[AERATION_RESTORE] = "restore",
 };
 
 static const char *const state_names[] = {
@@ -75,8 +70,10 @@ static u64 count(enum aeration_request what)
 
 static bool is_cancelled(void)
 {
+	const struct aerator_asker *asker = request.wish.asker;
+
 	return READ_ONCE(request.cancelled) ||
-	       (request.asker && !request.asker->wanted(request.asker->dev));
+	       (asker && !asker->wanted(asker->dev));
 }
 
 static bool is_running(void)
@@ -84,18 +81,38 @@ static bool is_running(void)
 	return READ_ONCE(request.now.state) == REQUEST_RUNNING;
 }
 
-static int do_it(enum aeration_request what)
+/*
+ * What is free goes first: where nothing can be let go of, nobody's cache is taken. What
+ * could not be taken keeps nothing from going that could.
+ */
+static int let_go(const struct aeration_wish *wish)
 {
-	const struct aerator_asker *asker = request.asker;
+	const struct aerator_dev_info *dev = wish->asker ? wish->asker->dev :
+							   NULL;
+	int err = aeration_registry_flush(wish->what == AERATION_FLUSH_AGAIN,
+					  dev, is_cancelled);
+	int squeezed;
 
+	if (err || !wish->squeeze)
+		return err;
+	squeezed = aeration_squeeze(&wish->order, aeration_account_due_pages(),
+				    is_cancelled);
+	/* Nothing that was frozen must be waited for now. */
+	if (squeezed == -EINTR)
+		return squeezed;
+	err = aeration_registry_flush(false, dev, is_cancelled);
+	return err || wish->what != AERATION_SQUEEZE ? err : squeezed;
+}
+
+static int do_it(const struct aeration_wish *wish)
+{
 	if (is_cancelled())
 		return -EINTR;
-	if (asker)
-		asker->begins(asker->dev);
-	if (what == AERATION_RESTORE)
+	if (wish->asker)
+		wish->asker->begins(wish->asker->dev);
+	if (wish->what == AERATION_RESTORE)
 		return aeration_registry_restore(is_cancelled);
-	return aeration_registry_flush(what == AERATION_FLUSH_AGAIN,
-				       asker ? asker->dev : NULL, is_cancelled);
+	return let_go(wish);
 }
 
 /* One that was complete before somebody cancelled it is done. */
@@ -108,7 +125,7 @@ static enum request_state end_of(int err)
 
 static void request_fn(struct work_struct *work)
 {
-	int err = do_it(request.now.what);
+	int err = do_it(&request.wish);
 
 	spin_lock(&request.lock);
 	request.now.bytes = count(request.now.what) - request.from;
@@ -122,8 +139,7 @@ static void request_fn(struct work_struct *work)
 	request.ended();
 }
 
-static int start(enum aeration_request what,
-		 const struct aerator_asker *asker, struct request_status *out)
+static int start(const struct aeration_wish *wish, struct request_status *out)
 {
 	int err = 0;
 
@@ -135,12 +151,14 @@ static int start(enum aeration_request what,
 	if (!err) {
 		request.now = (struct request_status){
 			.seq = request.now.seq + 1,
-			.what = what,
+			.what = wish->what,
 			.state = REQUEST_RUNNING,
 		};
-		request.from = count(what);
-		request.asker = asker;
+		request.from = count(wish->what);
+		request.wish = *wish;
 		request.out = out;
+		if (out)
+			*out = request.now;
 		WRITE_ONCE(request.cancelled, false);
 		queue_work(aeration_request_wq, &request.work);
 	}
@@ -150,14 +168,14 @@ static int start(enum aeration_request what,
 
 /**
  * aeration_request_start - begin with what somebody asks for
- * @what: that
+ * @wish: that
  *
  * Context: process context.
  * Return: 0, -EBUSY if something else is under way, -ENODEV if the core is going away.
  */
-int aeration_request_start(enum aeration_request what)
+int aeration_request_start(const struct aeration_wish *wish)
 {
-	return start(what, NULL, NULL);
+	return start(wish, NULL);
 }
 
 static bool is_waited_for(const struct request_status *out)
@@ -168,6 +186,16 @@ static bool is_waited_for(const struct request_status *out)
 	waited_for = request.out == out;
 	spin_unlock(&request.lock);
 	return waited_for;
+}
+
+static bool has_ended(u64 seq)
+{
+	bool ended;
+
+	spin_lock(&request.lock);
+	ended = request.now.seq != seq || !is_running();
+	spin_unlock(&request.lock);
+	return ended;
 }
 
 /* Nobody waits for it any more. Return: false if it had ended. */
@@ -203,16 +231,16 @@ static int await_turn(const struct aerator_asker *asker)
 	return left < 0 ? -ERESTARTSYS : 0;
 }
 
-static int run(enum aeration_request what, const struct aerator_asker *asker,
-	       struct request_status *out)
+static int run(const struct aeration_wish *wish, struct request_status *out)
 {
+	const struct aerator_asker *asker = wish->asker;
 	int err;
 
 	do {
 		err = await_turn(asker);
 		if (err)
 			return err;
-		err = start(what, asker, out);
+		err = start(wish, out);
 	} while (err == -EBUSY);
 	if (err)
 		return err;
@@ -220,7 +248,7 @@ static int run(enum aeration_request what, const struct aerator_asker *asker,
 	    give_up(out)) {
 		/* Who asks must not go before what asks it. */
 		if (asker)
-			wait_event(request.idle, !is_running());
+			wait_event(request.idle, has_ended(out->seq));
 		return -ERESTARTSYS;
 	}
 	return out->error;
@@ -228,39 +256,68 @@ static int run(enum aeration_request what, const struct aerator_asker *asker,
 
 /**
  * aeration_request_run - do what somebody asks for, and wait until it has ended
- * @what: that
+ * @wish: that
  *
  * Waits for its turn, too. A signal cancels what has begun.
  *
  * Context: process context, no lock held; sleeps.
  * Return: 0, -ERESTARTSYS if a signal came first, -EINTR if somebody else cancelled it,
- *	-ENODEV if no backend is running, or an error of the source.
+ *	-ENODEV if no backend is running, or an error of the source or of the squeeze.
  */
-int aeration_request_run(enum aeration_request what)
+int aeration_request_run(const struct aeration_wish *wish)
 {
 	struct request_status out;
 
-	return run(what, NULL, &out);
+	return run(wish, &out);
+}
+
+/**
+ * aeration_request_squeeze_idle - squeeze in a guest that idles
+ * @done: set to what came of it
+ *
+ * Not if something else is under way.
+ *
+ * Context: process context, no lock held; sleeps.
+ * Return: 0, -EBUSY, or as aeration_request_run().
+ */
+int aeration_request_squeeze_idle(struct squeeze_done *done)
+{
+	struct aeration_wish wish = aeration_wish_for(AERATION_SQUEEZE);
+	struct request_status out = { };
+	int err;
+
+	wish.order.idle = true;
+	err = start(&wish, &out);
+	if (err)
+		return err;
+	wait_event_idle(request.idle, !is_waited_for(&out));
+	aeration_squeeze_read(done);
+	return out.error;
 }
 
 /**
  * aerator_request - do what the host asks for, and wait until it has ended
- * @what: "flush", "again" or "restore"
+ * @what: "flush", "again", "restore" or "squeeze"
  * @asker: the device that it is for, and what is asked of it; NULL: whichever runs
  * @bytes: set to what has gone, or come back
  *
  * Context: process context, no lock of the core held; sleeps.
  * Return: 0, -EINVAL for another word, -EINTR if somebody cancelled it or it was not
  *	wanted any more, -ENODEV if no backend is running or not with that device, or an
- *	error of the source.
+ *	error of the source or of the squeeze.
  */
 int aerator_request(const char *what, const struct aerator_asker *asker,
 		    u64 *bytes)
 {
 	struct request_status out = { };
-	int request = aeration_request_parse(what);
-	int err = request < 0 ? request : run(request, asker, &out);
+	struct aeration_wish wish;
+	int err = aeration_wish_parse(what, &wish);
 
+	if (!err) {
+		wish.asker = asker;
+		wish.squeeze |= aeration_squeeze_for_host();
+		err = run(&wish, &out);
+	}
 	*bytes = out.bytes;
 	return err;
 }
@@ -294,28 +351,6 @@ void aeration_request_read(struct request_status *status)
 	if (is_running())
 		status->bytes = count(status->what) - request.from;
 	spin_unlock(&request.lock);
-}
-
-/**
- * aeration_request_name - what is asked for, in words
- * @what: that
- *
- * Return: a constant text.
- */
-const char *aeration_request_name(enum aeration_request what)
-{
-	return names[what];
-}
-
-/**
- * aeration_request_parse - what is asked for, from words
- * @text: the words, as sysfs gets them
- *
- * Return: an enum aeration_request, or -EINVAL.
- */
-int aeration_request_parse(const char *text)
-{
-	return sysfs_match_string(names, text);
 }
 
 /**

@@ -7,18 +7,7 @@
 #define _AERATION_REQUEST_H
 
 #include <linux/types.h>
-
-/**
- * enum aeration_request - what can be asked for
- * @AERATION_FLUSH: let go of all surplus now, whatever the window says
- * @AERATION_FLUSH_AGAIN: also of what the hypervisor was told of before
- * @AERATION_RESTORE: get back all that is held
- */
-enum aeration_request {
-	AERATION_FLUSH,
-	AERATION_FLUSH_AGAIN,
-	AERATION_RESTORE,
-};
+#include "wish.h"
 
 /**
  * enum request_state - what became of it
@@ -52,12 +41,11 @@ struct request_status {
 	int error;
 };
 
-int aeration_request_start(enum aeration_request what);
-int aeration_request_run(enum aeration_request what);
+int aeration_request_start(const struct aeration_wish *wish);
+int aeration_request_run(const struct aeration_wish *wish);
+int aeration_request_squeeze_idle(struct squeeze_done *done);
 void aeration_request_cancel(void);
 void aeration_request_read(struct request_status *status);
-const char *aeration_request_name(enum aeration_request what);
-int aeration_request_parse(const char *text);
 const char *aeration_request_state_name(enum request_state state);
 void aeration_request_init(void (*ended)(void));
 void aeration_request_exit(void);

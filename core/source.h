@@ -21,14 +21,16 @@
  * @end: For a source that stop said false of: the device goes away for good.
  * @retune: Take over changed parameters.
  * @flush: Let go of all surplus now; with @again, also of what the hypervisor was told
- *	of before and may have backed since. Return 0, -EINTR if @cancelled said so at
- *	a step, or another negative error.
+ *	of before and may have backed since. Without the registry's mutex, for the host
+ *	may take its time: the source may be stopped meanwhile, which ends it. Return 0,
+ *	-EINTR if @cancelled said so at a step, -ENODEV or -EAGAIN if the source was
+ *	stopped before it began, or another negative error.
  * @restore: Optional: get back all that is held. Return 0, -EINTR likewise, or -EAGAIN
  *	if the hypervisor did not give back all. Also after stop said false.
  * @order: Return the order of the smallest block.
  *
- * All are called in process context under the registry's mutex and may sleep;
- * @order in any context. All but @start only while started.
+ * All but @flush are called in process context under the registry's mutex; they may
+ * sleep; @order in any context. All but @start and @flush only while started.
  */
 struct source {
 	int (*start)(struct aerator_dev_info *dev,

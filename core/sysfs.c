@@ -95,6 +95,13 @@ static ssize_t capacity_show(struct kobject *kobj, struct kobj_attribute *attr,
 	return sysfs_emit(buf, "%u\n", aeration_registry_capacity());
 }
 
+static int run(enum aeration_request what)
+{
+	struct aeration_wish wish = aeration_wish_for(what);
+
+	return aeration_request_run(&wish);
+}
+
 static ssize_t flush_store(struct kobject *kobj, struct kobj_attribute *attr,
 			   const char *buf, size_t count)
 {
@@ -102,8 +109,7 @@ static ssize_t flush_store(struct kobject *kobj, struct kobj_attribute *attr,
 
 	if (!again && (kstrtobool(buf, &on) || !on))
 		return -EINVAL;
-	return aeration_request_run(again ? AERATION_FLUSH_AGAIN :
-				    AERATION_FLUSH) ?: count;
+	return run(again ? AERATION_FLUSH_AGAIN : AERATION_FLUSH) ?: count;
 }
 
 static ssize_t restore_store(struct kobject *kobj, struct kobj_attribute *attr,
@@ -113,7 +119,7 @@ static ssize_t restore_store(struct kobject *kobj, struct kobj_attribute *attr,
 
 	if (kstrtobool(buf, &on) || !on)
 		return -EINVAL;
-	return aeration_request_run(AERATION_RESTORE) ?: count;
+	return run(AERATION_RESTORE) ?: count;
 }
 
 static ssize_t max_held_show(struct kobject *kobj, struct kobj_attribute *attr,
@@ -305,11 +311,10 @@ static const struct attribute_group hold_group = {
 static ssize_t start_store(struct kobject *kobj, struct kobj_attribute *attr,
 			   const char *buf, size_t count)
 {
-	int what = aeration_request_parse(buf);
+	struct aeration_wish wish;
+	int err = aeration_wish_parse(buf, &wish);
 
-	if (what < 0)
-		return what;
-	return aeration_request_start(what) ?: count;
+	return err ?: aeration_request_start(&wish) ?: count;
 }
 
 static ssize_t cancel_store(struct kobject *kobj, struct kobj_attribute *attr,
@@ -330,7 +335,7 @@ static ssize_t status_show(struct kobject *kobj, struct kobj_attribute *attr,
 
 	aeration_request_read(&now);
 	return sysfs_emit(buf, "%llu %s %s %llu %d\n", now.seq,
-			  aeration_request_name(now.what),
+			  aeration_wish_name(now.what),
 			  aeration_request_state_name(now.state), now.bytes,
 			  now.error);
 }
@@ -389,6 +394,8 @@ static const struct attribute_group *groups[] = {
 	&hold_group,
 	&request_group,
 	&why_group,
+	&aeration_sysfs_squeeze,
+	&aeration_sysfs_squeezed,
 	NULL
 };
 

@@ -21,7 +21,7 @@
 /**
  * struct request - what the kernel says of a request
  * @number: counted from 1
- * @what: "flush", "again" or "restore"
+ * @what: "flush", "again", "restore" or "squeeze"
  * @state: "none", "running", "done", "cancelled" or "failed"
  * @bytes: let go of, or restored
  * @err: 0 or a negative error
@@ -40,6 +40,16 @@ static void on_signal(int sig)
 {
 	(void)sig;
 	interrupted = 1;
+}
+
+static enum ctl_exit cannot(const char *what)
+{
+	if (!strcmp(what, "squeeze"))
+		complain("squeeze: this kernel offers no way to take cache; \"squeeze\" in aerationctl(8) says what it takes");
+	else
+		complain("%s: nothing is held here: what was given back can be used at any time",
+			 what);
+	return EXIT_NOT;
 }
 
 /* A write that has failed, in words. */
@@ -61,9 +71,7 @@ static enum ctl_exit failed(const char *what, int err)
 			 what);
 		return EXIT_NOT;
 	case EOPNOTSUPP:
-		complain("%s: nothing is held here: what was given back can be used at any time",
-			 what);
-		return EXIT_NOT;
+		return cannot(what);
 	case EAGAIN:
 		complain("%s: the hypervisor could not do all of it; try again",
 			 what);
@@ -152,7 +160,17 @@ static enum ctl_exit end(const struct request *r, const char *words)
 	return failed(r->what, r->err);
 }
 
-static enum ctl_exit ask(const char *what, bool wait, const char *words)
+/**
+ * ask_kernel - have the kernel do something
+ * @order: that, in its words
+ * @what: the first of them
+ * @wait: see how it ends
+ * @words: what became of the bytes then
+ *
+ * Return: the exit status.
+ */
+enum ctl_exit ask_kernel(const char *order, const char *what, bool wait,
+			 const char *words)
 {
 	struct sigaction action = { .sa_handler = on_signal };
 	struct request r;
@@ -160,7 +178,7 @@ static enum ctl_exit ask(const char *what, bool wait, const char *words)
 
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
-	err = begin(what, wait);
+	err = begin(order, wait);
 	if (err)
 		return failed(what, err);
 	if (!read_request(&r))
@@ -175,6 +193,11 @@ static enum ctl_exit ask(const char *what, bool wait, const char *words)
 		return EXIT_NOT;
 	}
 	return end(&r, words);
+}
+
+static enum ctl_exit ask(const char *what, bool wait, const char *words)
+{
+	return ask_kernel(what, what, wait, words);
 }
 
 /**

@@ -6,7 +6,7 @@ _aerationctl()
 	local word=${COMP_WORDS[COMP_CWORD]} words
 
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		words="status watch explain metrics report flush restore on off set host
+		words="status watch explain metrics report flush restore squeeze on off set host
 		       --help --version"
 	else
 		case "${COMP_WORDS[1]} $COMP_CWORD" in
@@ -24,6 +24,7 @@ _aerationctl()
 		"metrics 3") compopt -o default; words="" ;;
 		"flush "*) words="--again --wait" ;;
 		"restore "*) words=--wait ;;
+		"squeeze "*) words="--to --cache --within" ;;
 		"on 2") words="virtio xen hyperv loop" ;;
 		"set 2") words="window backoff reserve max-held" ;;
 		*) words="" ;;

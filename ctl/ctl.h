@@ -33,11 +33,16 @@ enum ctl_exit explain_command(int argc, char **argv);
 enum ctl_exit metrics_command(int argc, char **argv);
 enum ctl_exit report_command(int argc, char **argv);
 enum ctl_exit flush_command(int argc, char **argv);
+enum ctl_exit squeeze_command(int argc, char **argv);
 enum ctl_exit restore_command(int argc, char **argv);
 enum ctl_exit on_command(int argc, char **argv);
 enum ctl_exit off_command(int argc, char **argv);
 enum ctl_exit set_command(int argc, char **argv);
 enum ctl_exit host_command(int argc, char **argv);
+
+/* ask.c: what others ask of the kernel, too. */
+enum ctl_exit ask_kernel(const char *order, const char *what, bool wait,
+			 const char *words);
 
 /* status.c: what others print of it, too. */
 void status_print(const struct facts *f, FILE *out);

@@ -17,6 +17,8 @@ static const char help[] =
 	"  flush [--again]       give back all that is free, now; what was given before, too\n"
 	"  restore               take back all that is held, now\n"
 	"    --wait              see how that ends; ^C cancels it\n"
+	"  squeeze               give back cache that nobody has used lately, too, and see how\n"
+	"                        that ends [--to SIZE | --cache PERCENT] [--within TIME]\n"
 	"  on [BACKEND]          give back; by virtio, xen, hyperv or loop only\n"
 	"  off                   give nothing back\n"
 	"  set window 2s         also: backoff, reserve, max-held\n"
@@ -43,6 +45,7 @@ static const struct {
 	{ "report", report_command },
 	{ "flush", flush_command },
 	{ "restore", restore_command },
+	{ "squeeze", squeeze_command },
 	{ "on", on_command },
 	{ "off", off_command },
 	{ "set", set_command },

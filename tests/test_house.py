@@ -16,8 +16,8 @@ from lab.qemu import Vm
 CORE = cache.REPO / "core"
 
 # From the top down. A room is one floor; source.h is what sources promise.
-FLOORS = ("main sysfs", "request", "registry", "api", "report/", "hold/", "pace/", "params",
-          "choose/", "batch source queues")
+FLOORS = ("main sysfs sysfs_squeeze", "request", "wish", "registry", "api", "report/", "hold/",
+          "squeeze/", "pace/", "params", "choose/", "batch source queues")
 
 LONGEST = 450		# lines of a file of the core
 EXAMPLE = cache.REPO / "tests/faults/aeration_log.c"

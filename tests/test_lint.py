@@ -118,7 +118,8 @@ def test_every_sysfs_file_is_described():
         encoding="utf-8")
     described = {os.path.basename(line.split()[1])
                  for line in text.splitlines() if line.startswith("What:")}
-    code = (cache.REPO / "core/sysfs.c").read_text(encoding="utf-8")
+    code = "".join(path.read_text(encoding="utf-8")
+                   for path in sorted((cache.REPO / "core").glob("sysfs*.c")))
     shown = set()
     for line in code.splitlines():
         if line.startswith("static struct kobj_attribute ") and \

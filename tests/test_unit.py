@@ -15,8 +15,8 @@ TIMEOUT = 300	# seconds; they take a few
 PARTS = ("core", "backends", "include", "tools/pacesim")
 
 
-@pytest.mark.parametrize("name", ["choose", "floor", "heat", "hints", "pacer",
-                                  "pacer_windows", "pacesim", "xen_deliver"])
+@pytest.mark.parametrize("name", ["choose", "floor", "gate", "heat", "hints",
+                                  "pacer", "pacer_windows", "pacesim", "xen_deliver"])
 def test_unit(name):
     """Every case of one unit test program."""
     program = build.native("tests/unit", f"test_{name}", PARTS)
@@ -27,7 +27,8 @@ def test_unit(name):
     assert not done.returncode
 
 
-@pytest.mark.parametrize("name", ["pace/pacer", "pace/ledger", "hold/floor"])
+@pytest.mark.parametrize("name", ["pace/pacer", "pace/ledger", "hold/floor",
+                                  "squeeze/gate"])
 def test_divisions_for_32_bits(name, tmp_path):
     """On 32 bits a 64-bit division is a call that a kernel does not have."""
     out = tmp_path / "object.o"
@@ -38,7 +39,7 @@ def test_divisions_for_32_bits(name, tmp_path):
     wanted = subprocess.run(["nm", "-u", out], capture_output=True, text=True,
                             check=True, timeout=TIMEOUT).stdout.split()
     assert {name for name in wanted if not name.startswith("aeration_")} <= \
-        {"U", "div_u64", "div_u64_rem", "div64_ul"}
+        {"U", "div_u64", "div_u64_rem", "div64_u64", "div64_ul"}
 
 
 def test_ktap_reader_sees_failures():

@@ -15,7 +15,7 @@
  *	restore	get everything back that Xen's limit allows
  *	off	the same, and hold nothing until "on"
  *	on	hold again
- *	squeeze	refused: not here
+ *	squeeze	take cold cache, too, and let go of that
  *
  * A watch only has the work item look; what is asked for while that does something is
  * looked at afterwards, and of several words the last one counts. It is not frozen when
@@ -29,6 +29,7 @@
 #include <linux/kernel.h>
 #include <linux/limits.h>
 #include <linux/notifier.h>
+#include <linux/ratelimit.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/workqueue.h>
@@ -88,9 +89,9 @@ static void allow(void)
 		control.max = min(kib, U64_MAX >> 10) << 10;
 	else if (got == -ENOENT)
 		control.max = U64_MAX;
-	else
-		pr_notice("%s/%s/%s is not a number of KiB, so it stays as it was\n",
-			  CONTROL, NODE, MAX_HELD);
+	else if (got == -ERANGE)
+		pr_notice_ratelimited("%s/%s/%s is not a number of KiB, so it stays as it was\n",
+				      CONTROL, NODE, MAX_HELD);
 	aeration_xb_toolstack_allow(control.off ? 0 : control.max);
 }
 
@@ -98,11 +99,12 @@ static void allow(void)
 static void ask(const char *word, const char *request)
 {
 	unsigned int tries = TRIES;
-	u64 bytes = 0;
+	u64 bytes = 0, more;
 	int err;
 
 	do {
-		err = aerator_request(request, NULL, &bytes);
+		err = aerator_request(request, NULL, &more);
+		bytes += more;
 	} while (err == -EAGAIN && --tries && !msleep_interruptible(TRY_MS));
 	answer(word, err ? "failed" : "done", bytes, err);
 }
@@ -117,10 +119,10 @@ static void obey(const char *word)
 		else
 			answer(word, "done", 0, 0);
 	} else if (!strcmp(word, "flush") || !strcmp(word, "again") ||
-		   !strcmp(word, "restore")) {
+		   !strcmp(word, "restore") || !strcmp(word, "squeeze")) {
 		ask(word, word);
 	} else {
-		pr_notice("domain 0 asks for \"%s\": not here\n", word);
+		pr_notice_ratelimited("domain 0 asks for \"%s\": not here\n", word);
 		answer(word, "refused", 0, -EOPNOTSUPP);
 	}
 }
@@ -170,8 +172,15 @@ static void on_control(struct xenbus_watch *watch, const char *path,
 /* Called at once if xenstore is there already. */
 static int on_store(struct notifier_block *nb, unsigned long unused, void *none)
 {
-	if (!control.watching && !register_xenbus_watch(&control.watch))
-		control.watching = true;
+	int err;
+
+	if (control.watching)
+		return NOTIFY_DONE;
+	err = register_xenbus_watch(&control.watch);
+	control.watching = !err;
+	if (err)
+		pr_err("cannot follow %s/%s in xenstore: error %d; domain 0 can ask for nothing\n",
+		       CONTROL, NODE, err);
 	return NOTIFY_DONE;
 }
 

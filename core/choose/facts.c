@@ -20,6 +20,13 @@ static bool host_is_hyperv(void)
 #endif
 }
 
+/* Realms of Arm's know the wider one alone, which on x86 is also true of a host. */
+static bool is_confidential(void)
+{
+	return cc_platform_has(IS_ENABLED(CONFIG_ARM64) ?
+			       CC_ATTR_MEM_ENCRYPT : CC_ATTR_GUEST_MEM_ENCRYPT);
+}
+
 /**
  * aeration_choose_gather - find out about the host
  * @f: what is about the host is set, what is about devices and wishes is left alone
@@ -31,6 +38,6 @@ void aeration_choose_gather(struct choose_facts *f)
 	f->on_xen = xen_domain();
 	f->dom0 = xen_initial_domain();
 	f->on_hyperv = host_is_hyperv();
-	f->confidential = cc_platform_has(CC_ATTR_GUEST_MEM_ENCRYPT);
+	f->confidential = is_confidential();
 	f->capture = is_kdump_kernel();
 }

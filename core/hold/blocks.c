@@ -383,6 +383,23 @@ unsigned long aeration_blocks_due(void)
 }
 
 /**
+ * aeration_blocks_any_due - are any held or on their way back that can be had back?
+ *
+ * Context: any but hard interrupts.
+ * Return: true if so, at one moment.
+ */
+bool aeration_blocks_any_due(void)
+{
+	unsigned long due;
+
+	spin_lock_bh(&blocks.lock);
+	due = blocks.count[AERATOR_BLOCK_HELD] +
+	      blocks.count[AERATOR_BLOCK_RESTORING] - blocks.forfeited;
+	spin_unlock_bh(&blocks.lock);
+	return due;
+}
+
+/**
  * aeration_blocks_held_on - how many blocks of a node wait to be restored
  * @nid: the node
  *
@@ -427,10 +444,7 @@ int aeration_blocks_show(char *buf)
 	taken = blocks.taken;
 	spin_unlock_bh(&blocks.lock);
 	return sysfs_emit(buf, "%llu %lu %lu %lu %lu %lu %lu\n", taken,
-			  count[AERATOR_BLOCK_FREE],
-			  count[AERATOR_BLOCK_ISOLATED],
-			  count[AERATOR_BLOCK_IN_FLIGHT],
-			  count[AERATOR_BLOCK_HELD],
-			  count[AERATOR_BLOCK_RESTORING],
-			  count[AERATOR_BLOCK_QUARANTINED]);
+			  count[AERATOR_BLOCK_FREE], count[AERATOR_BLOCK_ISOLATED],
+			  count[AERATOR_BLOCK_IN_FLIGHT], count[AERATOR_BLOCK_HELD],
+			  count[AERATOR_BLOCK_RESTORING], count[AERATOR_BLOCK_QUARANTINED]);
 }

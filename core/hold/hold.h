@@ -128,6 +128,7 @@ unsigned long aeration_blocks_forfeit(unsigned long nr);
 unsigned long aeration_blocks_count(enum aerator_block_state state);
 unsigned long aeration_blocks_forfeited(void);
 unsigned long aeration_blocks_due(void);
+bool aeration_blocks_any_due(void);
 unsigned long aeration_blocks_held_on(int nid);
 unsigned long aeration_blocks_held_pages(void);
 int aeration_blocks_show(char *buf);
@@ -135,6 +136,8 @@ int aeration_blocks_show(char *buf);
 /* take.c */
 void aeration_take(struct aerator_batch *batch, unsigned int nr,
 		   const struct limits *limits, bool zeroed);
+void aeration_take_end(void);
+bool aeration_take_is_under_way(void);
 
 /* need.c */
 void aeration_need_init(void);

@@ -206,9 +206,7 @@ static void await_surrender(void)
 	unsigned int waited;
 
 	for (waited = 0; waited < OOM_WAIT_MS; waited += OOM_LOOK_MS) {
-		if (aeration_pages_hiding() ||
-		    (!aeration_blocks_count(AERATOR_BLOCK_ISOLATED) &&
-		     !aeration_blocks_count(AERATOR_BLOCK_IN_FLIGHT)))
+		if (aeration_pages_hiding() || !aeration_take_is_under_way())
 			return;
 		msleep(OOM_LOOK_MS);
 	}

@@ -163,10 +163,10 @@ static void set_withheld(bool withheld)
 	if (aeration_account_withhold(withheld) == withheld)
 		return;
 	if (withheld)
-		pr_warn("the hypervisor has no memory to give back; the guest has to do without %lu MiB and asks again every now and then: free memory on the host, or raise this guest's limit there\n",
-			aeration_blocks_held_pages() >> (20 - PAGE_SHIFT));
+		pr_warn_ratelimited("the hypervisor has no memory to give back; the guest has to do without %lu MiB and asks again every now and then: free memory on the host, or raise this guest's limit there\n",
+				    aeration_blocks_held_pages() >> (20 - PAGE_SHIFT));
 	else
-		pr_info("the hypervisor gives memory back again\n");
+		pr_info_ratelimited("the hypervisor gives memory back again\n");
 }
 
 /* The hypervisor has not given back what it was asked for: its module stays. */
@@ -308,13 +308,6 @@ unsigned long aeration_restore_excess(unsigned long blocks)
 			NUMA_NO_NODE, NULL, &failed);
 }
 
-/* Is there anything that is, or is to be, restored? */
-static bool is_due(void)
-{
-	return aeration_blocks_due() ||
-	       aeration_blocks_count(AERATOR_BLOCK_RESTORING);
-}
-
 /**
  * aeration_restore_all - get everything back
  * @tries: how often to begin anew if the hypervisor has none at all
@@ -330,7 +323,7 @@ bool aeration_restore_all(unsigned int tries, bool (*cancelled)(void))
 	unsigned int left = tries * PART_OF_TRY;
 	bool failed;
 
-	while (left && is_due() && READ_ONCE(restore.dev) &&
+	while (left && aeration_blocks_any_due() && READ_ONCE(restore.dev) &&
 	       !(cancelled && cancelled())) {
 		unsigned long done;
 
@@ -345,7 +338,7 @@ bool aeration_restore_all(unsigned int tries, bool (*cancelled)(void))
 			break;
 		msleep(ALL_WAIT_MS);
 	}
-	return !is_due();
+	return !aeration_blocks_any_due();
 }
 
 /**
@@ -382,10 +375,14 @@ bool aeration_restore_is_spoiled(void)
  */
 void aeration_restore_settle(void)
 {
-	if (!aeration_account_is_withheld() || is_due())
+	/* While somebody restores, it is for the one who does to say. */
+	if (!aeration_account_is_withheld() || !mutex_trylock(&restore.lock))
 		return;
-	aeration_account_withhold(false);
-	unpin();
+	if (!aeration_blocks_any_due()) {
+		aeration_account_withhold(false);
+		unpin();
+	}
+	mutex_unlock(&restore.lock);
 }
 
 /**

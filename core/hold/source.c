@@ -234,8 +234,10 @@ static int hold_start(struct aerator_dev_info *dev,
 	/* The backend's own copy of its name goes away with its module. */
 	hold.owner = aeration_choose_name(aeration_choose_parse(dev->ops->name));
 	err = aeration_restore_start(dev);
-	if (err)
+	if (err) {
+		WRITE_ONCE(hold.dev, NULL);
 		return err;
+	}
 	aeration_need_init();
 	aeration_surrender_start(dev);
 	WRITE_ONCE(hold.life, LIFE_GIVING);

@@ -102,7 +102,9 @@ void aeration_surrender_start(struct aerator_dev_info *dev)
 	mutex_lock(&surrender.lock);
 	surrender.dev = dev;
 	surrender.block_ns = 0;
-	WRITE_ONCE(surrender.stopped, SURRENDER_OFF);
+	/* A kernel that is about to start another one does not take that back. */
+	WRITE_ONCE(surrender.stopped, SURRENDER_OFF |
+		   (surrender.stopped & SURRENDER_LEAVING));
 	mutex_unlock(&surrender.lock);
 }
 
@@ -213,10 +215,12 @@ static void note_cost(unsigned int nr, u64 ns)
 	surrender.block_ns = max(cost, 1UL);
 }
 
+/* There is a device unless all is stopped. */
 static bool is_ready(unsigned long blocks)
 {
 	struct aerator_dev_info *dev = surrender.dev;
 
+	lockdep_assert_held(&surrender.lock);
 	return !dev->ops->ready ||
 	       dev->ops->ready(dev, (u64)blocks <<
 				    (PAGE_SHIFT + aeration_blocks_order()));
@@ -266,6 +270,7 @@ static enum result one_batch(unsigned long blocks, unsigned long *went)
 	note_cost(batch->nr, ktime_get_ns() - start);
 	aeration_blocks_note_held(surrender.dev);
 out:
+	aeration_take_end();
 	mutex_unlock(&surrender.lock);
 	return result;
 }
@@ -358,6 +363,17 @@ static unsigned long flush_budget(void)
 	return budget(unused);
 }
 
+/* Asked for more than a batch, the backend may see that it would not do. */
+static bool may_begin(unsigned long blocks)
+{
+	bool may;
+
+	mutex_lock(&surrender.lock);
+	may = !surrender.stopped && is_ready(blocks);
+	mutex_unlock(&surrender.lock);
+	return may;
+}
+
 /**
  * aeration_surrender_flush - surrender all surplus now, whatever the window says
  * @again: no matter: what is held has no backing until it is restored
@@ -366,16 +382,16 @@ static unsigned long flush_budget(void)
  * No more than there is at the beginning: what is freed meanwhile has no part in
  * it, or a busy guest would flush for ever.
  *
- * Context: process context under the registry's mutex, while the source is
- *	giving; sleeps.
- * Return: 0, -EINTR if it was cancelled, -EAGAIN if the backend is not
- *	ready or nothing may go at present, -EIO if it did not take what was offered.
+ * Context: process context, no lock of the core held; sleeps.
+ * Return: 0, -EINTR if it was cancelled, -EAGAIN if the backend is not ready or nothing
+ *	may go at present, the source being stopped included, -EIO if it did not take what
+ *	was offered.
  */
 int aeration_surrender_flush(bool again, bool (*cancelled)(void))
 {
 	u64 errors = aeration_batch_not_taken();
 	unsigned long left = flush_budget(), went = 0, blocks = left;
-	enum result result = !left || is_ready(left) ? DONE : NOT_NOW;
+	enum result result = !left || may_begin(left) ? DONE : NOT_NOW;
 
 	while (blocks && result == DONE && !cancelled()) {
 		result = one_batch(blocks, &went);

@@ -8,6 +8,9 @@
 #include "hold.h"
 #include "zones.h"
 
+/* Blocks are being taken, or are on their way; written by who takes, read by others. */
+static bool under_way;
+
 static unsigned long block_pages(void)
 {
 	return 1UL << aeration_blocks_order();
@@ -45,7 +48,8 @@ static bool may_take(const struct limits *limits)
  * @limits: what that must leave
  * @zeroed: fill them with zeros
  *
- * Node by node, and never one of another node than the one that can spare it.
+ * Node by node, and never one of another node than the one that can spare it. They are
+ * on their way until aeration_take_end().
  *
  * Context: process context; may sleep, but never waits for memory.
  */
@@ -54,6 +58,7 @@ void aeration_take(struct aerator_batch *batch, unsigned int nr,
 {
 	nodemask_t nodes = node_online_map;
 
+	WRITE_ONCE(under_way, true);
 	batch->nr = 0;
 	while (batch->nr < nr && may_take(limits)) {
 		int nid = giving_node(&nodes, limits);
@@ -75,4 +80,27 @@ void aeration_take(struct aerator_batch *batch, unsigned int nr,
 		};
 		cond_resched();
 	}
+}
+
+/**
+ * aeration_take_end - what was taken is where it belongs, if anything was
+ *
+ * Context: process context.
+ */
+void aeration_take_end(void)
+{
+	WRITE_ONCE(under_way, false);
+}
+
+/**
+ * aeration_take_is_under_way - are blocks being taken, or on their way?
+ *
+ * Those that are being cleared are in nobody's count yet.
+ *
+ * Context: any.
+ * Return: true if so.
+ */
+bool aeration_take_is_under_way(void)
+{
+	return READ_ONCE(under_way);
 }

@@ -33,6 +33,7 @@ static_assert(AERATION_WINDOW_MAX_MS <= PACER_WINDOW_MAX_MS);
  *	interrupt, while @running; cancelled by aeration_watch_stop() after that
  * @pacer: what is surplus
  * @sampled_at: when the last sample was taken, ms
+ * @moved: who hears that memory has moved, or NULL
  * @running: a source is watched
  */
 static struct watch {
@@ -41,6 +42,7 @@ static struct watch {
 	struct delayed_work sampler;
 	struct pacer pacer;
 	u64 sampled_at;
+	void (*moved)(void);
 	bool running;
 } watch;
 
@@ -210,6 +212,8 @@ static void watch_looks(void)
 		return;
 	if (watch.running && is_moving(now, &unused)) {
 		take_sample(now, unused);
+		if (watch.moved)
+			watch.moved();
 		aeration_watch_wake();
 	} else if (watch.running && watch.ops->urgent &&
 		   watch.ops->urgent()) {
@@ -381,6 +385,20 @@ u64 aeration_watch_regretted(void)
 	pages = watch.pacer.regretted;
 	spin_unlock_bh(&watch.lock);
 	return pages;
+}
+
+/**
+ * aeration_watch_listen - hear of memory that moves
+ * @moved: called when it has, or NULL: nobody is any more on return. From timers, under
+ *	watch.lock; must not sleep.
+ *
+ * Context: any but hard interrupts, watch.lock not held.
+ */
+void aeration_watch_listen(void (*moved)(void))
+{
+	spin_lock_bh(&watch.lock);
+	watch.moved = moved;
+	spin_unlock_bh(&watch.lock);
 }
 
 /**

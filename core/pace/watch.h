@@ -77,5 +77,6 @@ void aeration_watch_shift(unsigned long pages);
 u64 aeration_watch_now_ms(void);
 u32 aeration_watch_window_ms(void);
 u64 aeration_watch_regretted(void);
+void aeration_watch_listen(void (*moved)(void));
 
 #endif /* _AERATION_WATCH_H */

@@ -65,23 +65,26 @@ static int report_all(bool (*cancelled)(void))
  * reported as could be at the beginning: what is freed meanwhile has no part in
  * it, or a busy guest would flush for ever.
  *
- * Context: process context under the registry's mutex, while
- *	reporting is started; sleeps.
+ * Context: process context, no lock of the core held; sleeps. Nothing is granted any
+ *	more once reporting is stopped, and then it ends.
  * Return: 0, -EINTR if it was cancelled, -EIO if the hypervisor did
- *	not take what was offered, -EOPNOTSUPP if passes cannot be started on this kernel.
+ *	not take what was offered, -EOPNOTSUPP if passes cannot be started on this kernel,
+ *	-ENODEV if reporting is not started.
  */
 int aeration_report_flush(bool again, bool (*cancelled)(void))
 {
-	int err;
+	int err = -ENODEV;
 
-	if (!aeration_pass_is_ours())
-		return -EOPNOTSUPP;
 	mutex_lock(&flush_lock);
-	aeration_grant_suspend(true);
-	if (again)
-		aeration_known_forget();
-	err = report_all(cancelled);
-	aeration_grant_suspend(false);
+	if (is_open && !aeration_pass_is_ours()) {
+		err = -EOPNOTSUPP;
+	} else if (is_open) {
+		aeration_grant_suspend(true);
+		if (again)
+			aeration_known_forget();
+		err = report_all(cancelled);
+		aeration_grant_suspend(false);
+	}
 	mutex_unlock(&flush_lock);
 	return err;
 }

@@ -20,8 +20,8 @@ static const char *reason;
 static void renew_fn(struct work_struct *work)
 {
 	if (aeration_report_refresh())
-		pr_info("%s: what was reported before is reported again\n",
-			READ_ONCE(reason));
+		pr_info_ratelimited("%s: what was reported before is reported again\n",
+				    READ_ONCE(reason));
 }
 
 static DECLARE_WORK(renew, renew_fn);

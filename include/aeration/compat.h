@@ -7,9 +7,12 @@
 #ifndef _AERATION_COMPAT_H
 #define _AERATION_COMPAT_H
 
+#include <linux/fs.h>
+#include <linux/fs_struct.h>
 #include <linux/list.h>
 #include <linux/log2.h>
 #include <linux/mm.h>
+#include <linux/mm_inline.h>
 #include <linux/mmzone.h>
 #include <linux/page_reporting.h>
 #include <linux/sched.h>
@@ -134,6 +137,45 @@ compat_reporting_order(const struct page_reporting_dev_info *prdev)
 		     MAX_PAGE_ORDER);
 #else
 	return prdev->order ? prdev->order : pageblock_order;
+#endif
+}
+
+/**
+ * compat_open - open a file as init finds it
+ * @path: where it is
+ * @flags: as of open(2)
+ *
+ * Up to 6.12 kernel threads see what init sees; since 7.0 they have a root of their own.
+ *
+ * Context: process context of a kernel thread; sleeps.
+ * Return: the file, or an error.
+ */
+static inline struct file *compat_open(const char *path, int flags)
+{
+	struct file *file;
+
+#ifdef scoped_with_init_fs
+	scoped_with_init_fs()
+#endif
+		file = filp_open(path, flags, 0);
+	return file;
+}
+
+/**
+ * compat_folio_refs - how often a folio was used, as the multi-generational LRU has it
+ * @folio: a folio on an LRU
+ *
+ * Since 6.14 the first use is among them; before, the second one sets the workingset flag,
+ * and those after it are counted here.
+ *
+ * Return: that; 0 where the kernel has no such LRU.
+ */
+static inline int compat_folio_refs(struct folio *folio)
+{
+#ifdef CONFIG_LRU_GEN
+	return folio_lru_refs(folio);
+#else
+	return 0;
 #endif
 }
 
@@ -320,8 +362,10 @@ static inline void compat_shrinker_stop(struct compat_shrinker *s)
  */
 #ifdef COMPAT_HAS_RECLAIM_PER_NODE
 #define compat_reclaim_count(events, item)	global_node_page_state(item)
+#define compat_reclaim_sum(event, item)		global_node_page_state(item)
 #else
 #define compat_reclaim_count(events, item)	((events)[item])
+#define compat_reclaim_sum(event, item)		event(item)
 #endif
 
 struct compat_balloon;

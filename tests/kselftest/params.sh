@@ -8,18 +8,18 @@ writable()
 {
 	files=$(find $S -type f -perm -200 | sed "s,$S/,," | sort | tr '\n' ' ')
 	echo "$files"
-	[ "$files" = "backoff_ms flush max_held request/cancel request/start reserve_mb restore window_ms " ]
+	[ "$files" = "backoff_ms flush max_held request/cancel request/start reserve_mb restore squeeze squeeze_anon squeeze_for_host squeeze_idle_s window_ms " ]
 }
 
-# others_cannot: root owns all, nobody else writes, four cannot be read either
+# others_cannot: root owns all, nobody else writes, five cannot be read either
 others_cannot()
 {
 	find $S ! -user 0 -o ! -group 0 -o -perm -020 -o -perm -002 |
 		grep . && return 1
 	files=$(find $S -type f ! -perm 644 ! -perm 444 | sort | tr '\n' ' ')
 	echo "$files"
-	[ "$files" = "$S/flush $S/request/cancel $S/request/start $S/restore " ] &&
-		[ "$(find $S -type f -perm 200 | wc -l)" -eq 4 ]
+	[ "$files" = "$S/flush $S/request/cancel $S/request/start $S/restore $S/squeeze " ] &&
+		[ "$(find $S -type f -perm 200 | wc -l)" -eq 5 ]
 }
 
 ktap_start

@@ -12,6 +12,7 @@
 u64 div_u64_rem(u64 dividend, u32 divisor, u32 *rest);
 u64 div_u64(u64 dividend, u32 divisor);
 u64 div64_ul(u64 dividend, unsigned long divisor);
+u64 div64_u64(u64 dividend, u64 divisor);
 #else
 static inline u64 div_u64_rem(u64 dividend, u32 divisor, u32 *rest)
 {
@@ -25,6 +26,11 @@ static inline u64 div_u64(u64 dividend, u32 divisor)
 }
 
 static inline u64 div64_ul(u64 dividend, unsigned long divisor)
+{
+	return dividend / divisor;
+}
+
+static inline u64 div64_u64(u64 dividend, u64 divisor)
 {
 	return dividend / divisor;
 }
