@@ -434,11 +434,13 @@ put $P/backend loop
 check "no page was used meanwhile" zero $L/touched
 
 # A silent device fails while the host has no memory; what is held comes back when it has.
-# Nothing goes to a host that has none: the batch has to be on its way before.
-soon flushes $most
+# Nothing goes to a host that has none: the batch has to be on its way before. It is of
+# what was kept so far; a program that needs memory could have all of it back.
+put $S/reserve_mb 300
+check "memory is held, and some kept" soon flushes $most
 echo 5000 >/sys/module/aeration_loop/parameters/timeout_ms
 put $L/mode silent
-burst 256
+put $S/reserve_mb 16
 put $S/window_ms 100
 check "a silent device has a batch" soon flying 1
 put $L/restore_mode none
@@ -471,6 +473,7 @@ unload
 
 # Everything is back when a restore returns, whatever the guest does.
 start backoff_ms=0
+check "there is something to restore" soon holds $most
 "$HERE/memwork" churn $((total / 4)) 20 >/dev/null &
 load=$!
 for i in $(seq 20); do
