@@ -156,12 +156,13 @@ AREAS = {
     ("tests/libvirt_host.py",): ("libvirt_host",),
     ("tests/neighbours.py",): ("import neighbours",),
     ("tools/demo",): ("demo",),
+    ("tests/proofs",): ("proofs",),
     ("tools/targets.mk",): ("targets.mk", '"make"', "hintd"),
 }
 
 # Files with tests that look at everything there is.
 LOOK_EVERYWHERE = ("test_lint.py", "test_house.py", "test_tiers.py",
-                   "test_hintd_install.py")
+                   "test_hintd_install.py", "test_security.py", "test_proofs.py")
 BESIDES = ("docs", "README.md", ".ci", ".github", ".gitlab-ci.yml")
 
 

@@ -6,13 +6,13 @@ set -eu
 
 # What each is for: mmdebstrap and the keyring make build roots, uidmap lets a
 # user make them, zstd unpacks modules, xdist runs tests beside each other,
-# gnuplot draws, clang and its run-time library build fuzzers, llvm counts the
-# lines they reach, systemd, apparmor, mandoc, strace and libvirt check what hintd comes
-# with, genisoimage makes disks for cloud-init, the rest runs tests. None of them is
-# started.
+# gnuplot draws, spin searches models, clang and its run-time library build fuzzers, llvm
+# counts the lines they reach, systemd, apparmor, mandoc, strace and libvirt check what
+# hintd comes with, genisoimage makes disks for cloud-init, the rest runs tests. None of
+# them is started.
 PACKAGES="make gcc clang libclang-rt-dev llvm libc6-dev git perl tar python3
 	python3-pytest python3-pytest-xdist mmdebstrap debian-archive-keyring
-	uidmap zstd sparse shellcheck gnuplot-nox systemd apparmor mandoc
+	uidmap zstd sparse shellcheck gnuplot-nox spin systemd apparmor mandoc
 	strace libvirt-clients libvirt0 libxml2-utils genisoimage"
 
 RETRIES=3
