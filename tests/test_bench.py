@@ -15,13 +15,19 @@ TOOLS = pathlib.Path(__file__).resolve().parents[1] / "tools"
 sys.path[:0] = [str(TOOLS / name) for name in ("bench", "demo", "")]
 
 import bench		# noqa: E402
+import bench_aged	# noqa: E402
+import bench_build	# noqa: E402
 import bench_churn	# noqa: E402
 import bench_cost	# noqa: E402
+import bench_fleet	# noqa: E402
+import bench_gaps	# noqa: E402
 import bench_hints	# noqa: E402
 import bench_mixed	# noqa: E402
+import bench_noise	# noqa: E402
 import bench_pagefault	# noqa: E402
 import bench_qemu	# noqa: E402
 import bench_release	# noqa: E402
+import bench_snapshot	# noqa: E402
 import bench_xen	# noqa: E402
 import figures		# noqa: E402
 import plots		# noqa: E402
@@ -41,6 +47,10 @@ ASKED = {
     "pagefault_reporting_ratio": "pagefault",
     "pagefault_idle_instructions_ratio": "pagefault",
     "instructions_per_gib_ratio": "cost",
+    "build_footprint_ratio": "build", "build_instructions_ratio": "build",
+    "fleet_peak_ratio": "fleet", "snapshot_ratio": "snapshot",
+    "gaps_faults_ratio": "gaps", "aged_share": "aged",
+    "noise_instructions_ratio": "noise",
 }
 PLACE = {"kernel": "6.1.0", "qemu": "7.2", "accelerator": "tcg",
          "sources": "0123"}
@@ -197,7 +207,36 @@ def made_up():
     hints.update((f"{name}_{key}_per_gib", 5.0) for name in
                  bench_hints.OURS_CASES for key in bench_hints.COSTS.values())
     return {"release": release, "churn": churn, "mixed": mixed,
-            "pagefault": fault, "cost": cost, "hints": hints}
+            "pagefault": fault, "cost": cost, "hints": hints, **made_up_by_case()}
+
+
+# What is measured in each case: of ours, of the stock driver at 2000 and at 250 ms, and
+# without a driver.
+MADE_UP = dict(zip(bench_qemu.CASES, (80, 100, 50, 200), strict=True))
+
+
+def made_up_by_case():
+    """Return samples of one round for the parts that compare four cases."""
+    def of(part, *keys):
+        return {f"{case}_{part}_{key}": value for key in keys
+                for case, value in MADE_UP.items()}
+
+    snapshot = {f"{case}_snapshot_{column}_{key}": MADE_UP[case] / (column == "flush" or
+                                                                    0.5)
+                for case, column in bench_snapshot.ORDERS if column != "squeeze"
+                for key in ("mib", "used_mib", "s")}
+    return {
+        "build": of("build", *(f"{phase}{key}" for phase in
+                               ("", *(f"{one}_" for one in bench_build.PHASES))
+                               for key in ("s", "mib_s", "instructions"))),
+        "fleet": of("fleet", "peak_mib", "mib_s"),
+        "gaps": of("gaps", "faults", *(f"{key}_{gap}" for key in ("faults", "s")
+                                       for gap in bench_gaps.GAPS)),
+        "noise": of("noise", "instructions_per_gib", "irqs_off", "ipis_per_gib",
+                    "flushes_per_gib"),
+        "aged": of("aged", "share", "free_mib"),
+        "snapshot": {**snapshot, "none_snapshot_xen_nothing_mib": 400,
+                     "ours_snapshot_xen_flush_mib": 100}}
 
 
 def of_part(name, rounds=3, place=None):
@@ -223,8 +262,138 @@ def test_parts_tell_what_was_asked():
         "median"] == 0.998
     assert of_part("cost")["instructions_per_gib_ratio"]["median"] == 0.75
     assert of_part("hints")["hints_release_ratio"]["median"] == 12
+    for key, name in ASKED.items():
+        if key.endswith("_ratio") and name in made_up_by_case():
+            whole = 2 if key == "snapshot_ratio" else 1
+            assert of_part(name)[key]["median"] == 0.8 / whole, key
+            assert of_part(name)[f"{key}_250"]["median"] == 1.6 / whole, key
+    assert of_part("aged")["aged_share"]["median"] == 80
+    assert of_part("aged")["stock_250_aged_share"]["median"] == 50
+    assert of_part("snapshot")["snapshot_xen_ratio"]["median"] == 0.25
+    assert "snapshot_squeeze_ratio" not in of_part("snapshot")
     for name in made_up():
         assert set(bench.PARTS[name].GOALS) <= set(of_part(name)), name
+
+
+def test_ratios():
+    """To both of the stock driver's pauses, or to the one that the kernel has."""
+    samples = {"ours_x": 3, "stock_x": 4, "stock_y": 6, "none_x": 1}
+    assert figures.ratios(samples, "r", "x") == {"r": 0.75}
+    assert figures.ratios(samples, "r", "x", "y") == {"r": 0.5}
+    assert figures.ratios({**samples, "stock_250_x": 2}, "r", "x") == {
+        "r": 0.75, "r_250": 1.5}
+
+
+def test_cases():
+    """A pause of the mm is set only where there is a parameter for it."""
+    seen = [bench_qemu.cases(series) for series in suites.KERNELS]
+    assert seen[0] == ["ours", "stock", "none"]
+    assert seen[-1] == list(bench_qemu.CASES)
+
+
+def test_parts_that_are_asked_for(monkeypatch):
+    """Nobody waits for hours who has not asked for it; and minutes are a number."""
+    def parsed(*words):
+        monkeypatch.setattr(sys, "argv", ["bench", "run", *words])
+        return bench.parse()
+
+    assert set(bench.ASKED_FOR) < set(bench.PARTS)
+    assert parsed("--only", "aged", "--minutes", "0.5").minutes == 0.5
+    assert parsed().minutes == bench_aged.MINUTES
+    for bad in ("0", "x", "-1", "nan", "inf"):
+        with pytest.raises(SystemExit):
+            parsed("--minutes", bad)
+
+
+def test_points_of_a_phase():
+    """The host's samples of it, by the guest's clock."""
+    samples = [(9, 1 << 20), (10, 2 << 20), (11, 3 << 20), (12, 4 << 20), (13, 0)]
+    assert bench_build.points_of(samples, 10, 12, 8) == [(0, 2), (4, 3), (8, 4)]
+
+
+def test_source_places():
+    """Sources are where packages are; comments and other lines are neither."""
+    assert bench_build.source_places(
+        "# deb a\ndeb http://m s main\ndeb [x=y] http://m s2 main\ndeb-src b\n") == \
+        "deb-src http://m s main\ndeb-src [x=y] http://m s2 main\n"
+
+
+def test_blocks():
+    """A run of free pages is made of aligned blocks, none larger than there are."""
+    assert bench_aged.blocks(3, 6) == [(3, 0), (4, 2), (8, 0)]
+    assert bench_aged.blocks(0, 3072) == [(0, 10), (1024, 10), (2048, 10)]
+    for first, count in ((1, 1), (5, 4091), (512, 513)):
+        found = bench_aged.blocks(first, count)
+        assert sum(1 << order for _, order in found) == count
+        assert all(not page % (1 << order) for page, order in found)
+
+
+def test_left_by_order():
+    """What the host has memory for is told by the block that it is in."""
+    present = bytearray(2048)
+    present[4:6] = b"\1\1"
+    present[1024] = 1
+    free, left = bench_aged.left_by_order([(3, 5), (1024, 1024)], present)
+    assert free == 1029
+    assert left == [0, 0, 2, *[0] * 7, 1]
+    present[3] = 1
+    assert bench_aged.left_by_order([(3, 5)], present)[1][:3] == [1, 0, 2]
+
+
+def test_free_runs(tmp_path):
+    """The guest's script finds runs that end, and one that does not."""
+    flags = tmp_path / "flags"
+    free = 1 << 10 | 1
+    flags.write_bytes(b"".join(one.to_bytes(8, "little") for one in
+                               [free, 1, 2, free, free] * 4000))
+    said = subprocess.run(
+        ["perl", "-e", bench_aged.FREE_RUNS.replace("/proc/kpageflags", str(flags))],
+        stdout=subprocess.PIPE, text=True, check=True, timeout=10).stdout.splitlines()
+    assert said[:3] == ["0 1", "3 3", "8 3"] and said[-1] == "19998 2"
+
+
+def test_work_is_seeded():
+    """The same is done each time, and the shell takes all of it."""
+    def steps():
+        drawn = bench_aged.random.Random(bench_aged.SEED)
+        return [bench_aged.step(drawn) for _ in range(50)]
+
+    assert steps() == steps() and len(set(steps())) > len(bench_aged.WORK)
+    for command in steps():
+        subprocess.run(["sh", "-n", "-c", command], check=True, timeout=10)
+
+
+def test_noise_in_guest(tmp_path):
+    """The guest's script finds workers, interrupts and flushes."""
+    for name, text in (("proc/7/comm", "kworker/0:1-mm\n"),
+                       ("proc/7/schedstat", "1000 5 2\n"),
+                       ("proc/8/comm", "sh\n"), ("proc/8/schedstat", "9 9 9\n"),
+                       ("proc/9/comm", "kworker/u4:0\n"),
+                       ("proc/9/schedstat", "500 5 2\n"), ("proc/10/stat", ""),
+                       ("proc/interrupts", "      CPU0  CPU1\n LOC:  9  9  Local\n"
+                        " RES:  1  2  Rescheduling interrupts\n"
+                        " CAL:  30  40  Function call interrupts\n"),
+                       ("tlb/hist", "{ reason: 0 } hitcount: 5\n\nTotals:\n"
+                        "    Hits: 7\n    Entries: 1\n")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="ascii")
+    script = bench_noise.COUNT.replace("kill -USR1", ":").replace(
+        "/proc/", f"{tmp_path}/proc/").replace(
+        "/sys/kernel/tracing/events/tlb/tlb_flush", f"{tmp_path}/tlb")
+    said = subprocess.run(["sh", "-c", script, "sh", "1", "0"], text=True,
+                          stdout=subprocess.PIPE, check=True, timeout=10).stdout
+    for name, value in (("worker", 1500), ("ipis", 73), ("flushes", 7)):
+        assert bench_qemu.value(said, name) == [value] * 2
+        assert bench_noise.difference(said, name) == 0
+    with pytest.raises(bench.ToolError):
+        bench_noise.difference(said, "nothing")
+
+
+def test_longest_off():
+    """Of several timers the one that was latest, in instructions; none is an error."""
+    assert bench_noise.longest_off("late 800\nlate 1608\n") == 1608 >> 3
+    with pytest.raises(bench.ToolError):
+        bench_noise.longest_off("")
 
 
 def test_merge():
@@ -314,6 +483,7 @@ def test_instructions_in():
     """Time less idle time, in instructions; a guest that cannot say it."""
     text = "counted 1000000 500000\n\ncounted 9000000 500800\n"
     assert bench_cost.instructions_in(text) == (8000000 - 800) >> 3
+    assert bench_cost.times_in(text) == (8000000, 8000000 - 800)
     for bad in ("", "counted 1 1\n", "unknown 1 0\nunknown 2 0\n"):
         with pytest.raises(bench.ToolError):
             bench_cost.instructions_in(bad)

@@ -33,10 +33,12 @@
 ##       HOST=hintd             over hintd, beside QEMU's own device
 ##   make bench               measure beside the stock drivers; results in
 ##                            build/results, tables on the terminal
-##       ONLY=release           this part; or churn, mixed, pagefault, cost,
-##                            hints, xen; several may be
+##       ONLY=release           this part; or churn, mixed, pagefault, cost, hints,
+##                            gaps, noise, fleet, snapshot, build, xen; several may
+##                            be; or aged, which is for make check-long
 ##       KERNEL=6.12            in guests with this kernel (default 6.1)
 ##       ROUNDS=9               so many rounds of each (default 3; xen: 5)
+##       MINUTES=60             for so long the work of aged (default 10)
 ##   make bench-compare OLD=FILE NEW=FILE
 ##                            compare two result files of it
 ##   make check               run what a change can make fail, each test once, with
@@ -159,7 +161,8 @@ bench: packages
 	@cd "$(TOP)" && exec $(PYTHON) tools/bench/bench.py run \
 	  $(foreach one,$(ONLY),--only "$(one)") \
 	  $(if $(KERNEL),--kernel "$(KERNEL)") \
-	  $(if $(ROUNDS),--rounds "$(ROUNDS)")
+	  $(if $(ROUNDS),--rounds "$(ROUNDS)") \
+	  $(if $(MINUTES),--minutes "$(MINUTES)")
 
 bench-compare:
 	@test -n "$(OLD)" -a -n "$(NEW)" || { \

@@ -20,7 +20,7 @@
  *	memclock asleep MS
  *				sleep for MS, over and over; after a SIGTERM say how much
  *				longer than that the longest took, us, and how many there
- *				were
+ *				were; MS may have a fraction
  *	memclock busy MIB SECONDS
  *				touch MIB, sleep, free it, sleep, and say for how
  *				many ns the first processor was not idle from the
@@ -206,9 +206,10 @@ static int late(size_t bytes, double seconds)
 }
 
 /* The end comes as a signal that the sleep waits for. */
-static int asleep(unsigned int ms)
+static int asleep(double ms)
 {
-	struct timespec nap = { ms / 1000, ms % 1000 * 1000000L };
+	long ns = (long)(ms * 1e6);
+	struct timespec nap = { ns / 1000000000, ns % 1000000000 };
 	double start, over, worst = 0;
 	unsigned long turns = 0;
 	sigset_t end;
@@ -321,7 +322,7 @@ int main(int argc, char **argv)
 		return late(strtoul(argv[2], NULL, 0) * MIB,
 			    strtod(argv[3], NULL));
 	if (argc == 3 && !strcmp(argv[1], "asleep"))
-		return asleep((unsigned int)strtoul(argv[2], NULL, 0));
+		return asleep(strtod(argv[2], NULL));
 	if (argc == 4 && !strcmp(argv[1], "busy"))
 		return busy(strtoul(argv[2], NULL, 0) * MIB,
 			    (unsigned int)strtoul(argv[3], NULL, 0));

@@ -19,7 +19,7 @@ import time
 from . import LabError, cache, image, kernels, roots, saved, say, scan, tally
 from .machine import GuestError
 from .process import SLOW_STRINGS, QemuMachine
-from .sampler import PERIOD, Sampler, resident
+from .sampler import PERIOD, Sampler, present, resident
 
 __all__ = ["GuestError", "Vm", "accelerator"]
 
@@ -379,6 +379,14 @@ class Vm(QemuMachine):
         have more, and a daemon knows how much the file has.
         """
         return sum(resident(self.pid, *place) for place in self._places())
+
+    def present(self):
+        """Return a byte for each page of the guest's memory: does the host give it?
+
+        Of a guest whose memory is all at address 0 and up, as of 3 GiB and less.
+        """
+        (start, length), = self._places()
+        return present(self.pid, start, length)
 
     @property
     def samples(self):

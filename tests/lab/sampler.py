@@ -5,6 +5,7 @@ It is the guest's own memory that is counted, and nothing else of QEMU: what the
 emulator keeps of translated code grows and shrinks by hundreds of MiB.
 """
 
+import array
 import re
 import threading
 import time
@@ -13,6 +14,11 @@ from . import LabError
 
 # Seconds between two samples.
 PERIOD = 0.05
+
+PAGE = 4096
+
+# Of an entry: the page is there, see proc_pid_pagemap(5).
+PRESENT_BIT = 63
 
 _RANGE = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) ")
 
@@ -46,6 +52,18 @@ def resident(pid, start, length):
         raise LabError(f"process {pid} has {mapped} of {length} bytes mapped at "
                        f"{start:#x}")
     return found
+
+
+def present(pid, start, length):
+    """Return a byte for each page that a process may have there: does it?
+
+    As of resident(), which tells how many; but a page of zeroes that was only read
+    is there, too, and is no memory of anybody's.
+    """
+    with open(f"/proc/{pid}/pagemap", "rb") as pagemap:
+        pagemap.seek(start // PAGE * 8)
+        entries = array.array("Q", pagemap.read(length // PAGE * 8))
+    return bytes(entry >> PRESENT_BIT for entry in entries)
 
 
 class Sampler:

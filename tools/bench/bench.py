@@ -30,19 +30,29 @@ from toolkit import RESULTS, TOP, ToolError, say	# noqa: E402
 
 from lab import suites				# noqa: E402
 
+import bench_aged				# noqa: E402
+import bench_build				# noqa: E402
 import bench_churn				# noqa: E402
 import bench_cost				# noqa: E402
+import bench_fleet				# noqa: E402
+import bench_gaps				# noqa: E402
 import bench_hints				# noqa: E402
 import bench_mixed				# noqa: E402
+import bench_noise				# noqa: E402
 import bench_pagefault				# noqa: E402
 import bench_qemu				# noqa: E402
 import bench_release				# noqa: E402
+import bench_snapshot				# noqa: E402
 import bench_xen				# noqa: E402
 import figures					# noqa: E402
 
 PARTS = {part.NAME: part for part in (
     bench_release, bench_churn, bench_mixed, bench_pagefault, bench_cost,
-    bench_hints, bench_xen)}
+    bench_hints, bench_gaps, bench_noise, bench_fleet, bench_snapshot,
+    bench_build, bench_xen, bench_aged)}
+
+# What runs only if it is asked for: make check-long does.
+ASKED_FOR = (bench_aged.NAME,)
 
 # With fewer there is no telling the spread.
 ROUNDS_MIN = 3
@@ -82,7 +92,7 @@ def run(options):
     toolkit.need_gnuplot()
     RESULTS.mkdir(parents=True, exist_ok=True)
     toolkit.prepare(options.kernel)
-    for name in options.only or PARTS:
+    for name in options.only or [one for one in PARTS if one not in ASKED_FOR]:
         part = PARTS[name]
         path = RESULTS / f"{part.FILE}.json"
         start = time.monotonic()
@@ -122,18 +132,30 @@ def rounds(text):
     return int(text)
 
 
+def minutes(text):
+    """Return the minutes in an argument."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r}: no number of minutes")
+    return number
+
+
 def parse():
     """Return the arguments."""
     parser = argparse.ArgumentParser(
         prog="tools/bench/bench.py", description=__doc__.split("\n\n")[0],
-        epilog="By make: make bench [ONLY=release] [KERNEL=6.12] [ROUNDS=9], "
-        "make bench-compare OLD=FILE NEW=FILE")
+        epilog="By make: make bench [ONLY=release] [KERNEL=6.12] [ROUNDS=9] "
+        "[MINUTES=10], make bench-compare OLD=FILE NEW=FILE")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     one = actions.add_parser(
         "run", help="measure", formatter_class=argparse.RawTextHelpFormatter,
         description="Measure; results go to build/results/bench.json, and "
         "those of xen to xen.json;\nplots are beside them.\n\n"
-        + "\n".join(f"{name}: {part.ABOUT}; {part.ROUNDS} rounds"
+        + "\n".join(f"{name}: {part.ABOUT}; {part.ROUNDS} rounds" +
+                    "; only if asked for" * (name in ASKED_FOR)
                     for name, part in PARTS.items()))
     one.set_defaults(action=run)
     one.add_argument("--only", action="append", choices=tuple(PARTS),
@@ -143,6 +165,9 @@ def parse():
                      f"%(default)s; there are {', '.join(suites.KERNELS)})")
     one.add_argument("--rounds", type=rounds, metavar="N",
                      help=f"rounds, {ROUNDS_MIN} or more (default: see above)")
+    one.add_argument("--minutes", type=minutes, metavar="N",
+                     default=bench_aged.MINUTES, help="of work in the part aged "
+                     "(default %(default)s)")
     one = actions.add_parser("compare", help="compare two result files",
                              description="Show two result files beside each "
                              "other.")

@@ -62,7 +62,7 @@ QUIET = 2.5		# nothing is let go of: longer than between two passes
 LOOK = 0.1
 
 # Prints the time, and that in the idle loop, ns.
-COUNT = r"""
+SNAP = r"""
 snap() {
 	cat /proc/timer_list /proc/schedstat | awk '{ gsub(":", " ") }
 	/^now at/ { now = $3 }
@@ -73,6 +73,10 @@ snap() {
 	      printf "%s %.0f %.0f\n", (seen + ran) ? "counted" : "unknown",
 	      now, idle }'
 }
+"""
+
+# Given a process that holds memory, and how long to wait.
+COUNT = SNAP + r"""
 snap
 kill -USR1 "$1"
 sleep "$2"
@@ -88,32 +92,46 @@ EVENTS = (f"awk '$1 == \"kick\" {{ print \"kicks\", $2 }}' "
           "END { print \"interrupts\", n + 0 }' /proc/interrupts")
 
 
-def instructions_in(text):
-    """Return the instructions that the guest's two lines are apart."""
+def times_in(text):
+    """Return how far the guest's two lines are apart, and how long of that it was
+    not idle, ns."""
     lines = [line.split() for line in text.splitlines() if line.strip()]
     if len(lines) != 2 or any(line[0] != "counted" for line in lines):
         raise ToolError("the guest's kernel does not say how long it was idle: "
                         + text.strip())
     (now, idle), (later, idle_later) = (map(int, line[1:]) for line in lines)
-    return ((later - now) - (idle_later - idle)) >> ICOUNT_SHIFT
+    return later - now, (later - now) - (idle_later - idle)
 
 
-def count(vm, driver):
-    """Free memory under -icount; return (instructions, GiB let go of)."""
-    bench_qemu.use(vm, driver)
+def instructions_in(text):
+    """Return the instructions that the guest's two lines are apart."""
+    return times_in(text)[1] >> ICOUNT_SHIFT
+
+
+def freed(vm, driver, script):
+    """Have a script of the guest free memory, under -icount.
+
+    `driver` is what the guest has now. Return (what the script said, GiB let go of).
+    """
     vm.run(f"sleep {CALM}", timeout=TIMEOUT)
     job, pid = demo_qemu.touch(vm, FREED_MIB)
     vm.run(f"sleep {CALM}", timeout=TIMEOUT)
     discards = bench_qemu.Discards(vm)
-    counted = instructions_in(vm.run(f"sh /tmp/count.sh {pid} {SLEEP}",
-                                     timeout=TIMEOUT).out)
+    said = vm.run(f"sh {script} {pid} {SLEEP}", timeout=TIMEOUT).out
     gib = sum(discards.lengths()) / GIB
     vm.run(f"kill -USR1 {pid}")
     job.wait(TIMEOUT)
     if driver and gib * GIB < demo_qemu.SHARE * FREED_MIB * MIB:
         raise ToolError(f"{driver} reported only {gib * GIB / MIB:.0f} of "
                         f"{FREED_MIB} MiB in {SLEEP} s of the guest's time")
-    return counted, gib
+    return said, gib
+
+
+def count(vm, driver):
+    """Free memory under -icount; return (instructions, GiB let go of)."""
+    bench_qemu.use(vm, driver)
+    said, gib = freed(vm, driver, "/tmp/count.sh")
+    return instructions_in(said), gib
 
 
 def count_all(vm, number):

@@ -10,29 +10,47 @@ The drivers take turns in the same guest: one is unloaded and the next is loaded
 Memory that one has reported, and that nobody has used since, the kernel does
 not offer to the next one: both report what the load frees, and nothing else.
 
+Some parts compare four cases: ours, the stock driver with the mm's own pause of
+2000 ms between two passes, the same with 250 ms where the kernel lets it be set
+(7.3), and no driver. There each begins with all that is free with the host.
+
 How much is reported is read from QEMU's trace of what it lets go of, which is
 the same for each driver.
 """
 
 import contextlib
+import functools
 import mmap
+import os
+import pathlib
 import re
 import subprocess
 import time
 
 import demo_qemu
 from figures import figures
-from toolkit import MIB, SYSFS
+from toolkit import MIB, SYSFS, ToolError
 
+import debian_disk
 from lab import build, kernels, roots
 from lab.discards import Discards, discarded	# noqa: F401
-from lab.qemu import ICOUNT_SHIFT, Vm, accelerator
+from lab.qemu import ICOUNT_SHIFT, QUICK_LINE, Vm, accelerator
 
 FILE = "bench"
 
 OURS = "aeration_virtio"
 STOCK = "virtio_balloon"
 DRIVERS = {"ours": OURS, "stock": STOCK}
+
+# Names of all four cases, in the order of the plots' colours.
+CASES = {**DRIVERS, "stock_250": STOCK, "none": None}
+
+# A parameter of the mm: its pause between two passes, ms; what it is by itself, and
+# in a case. 7.3 has it.
+PAUSE = "page_reporting_delay_ms"
+PAUSE_FILE = f"/sys/module/page_reporting/parameters/{PAUSE}"
+PAUSE_MS = 2000
+PAUSES_MS = {"stock_250": 250}
 
 GIB = 1 << 30
 GUEST_MIB = 2048
@@ -41,7 +59,16 @@ GUEST_MIB = 2048
 UNLOAD = (f"for one in {OURS} aeration {STOCK}; do "
           "test ! -e /sys/module/$one || rmmod $one || exit; done")
 
+# In a guest of the Debian disk, when it has booted: nothing begins there by itself,
+# and what is loaded is what was asked for. (Our package has modprobe load ours before
+# the stock driver.)
+REST = """
+systemctl is-system-running --wait >/dev/null
+systemctl stop '*.timer' && : >/etc/modprobe.d/aeration-dkms.conf
+"""
+
 QEMU_TIMEOUT = 30	# seconds for it to say its version
+FLUSH_TIMEOUT = 60	# seconds
 
 # Sources that decide what is measured, beside those in the guest.
 MEASURING = ("tools", "host")
@@ -110,6 +137,14 @@ def in_turn(names, number):
     return list(names) if number % 2 else list(names)[::-1]
 
 
+@functools.cache
+def cases(kernel):
+    """Return the names of CASES that there are with a kernel series."""
+    image = pathlib.Path(kernels.kernel(kernel).vmlinux).read_bytes()
+    return [name for name in CASES
+            if name not in PAUSES_MS or PAUSE.encode() in image]
+
+
 @contextlib.contextmanager
 def guests(options, name, count=1, **more):
     """Boot guests; yield a list of them."""
@@ -118,6 +153,26 @@ def guests(options, name, count=1, **more):
         yield [stack.enter_context(
             Vm(options.kernel, f"bench-{name}{number}-{options.kernel}",
                **more)) for number in range(1, count + 1)]
+
+
+@contextlib.contextmanager
+def debian_guests(options, name, count=1, packages=(), **more):
+    """Boot guests of the Debian disk, one after the other; yield a list of them.
+
+    `packages` are what else is installed. They have no usleep, so no Job runs there.
+    """
+    if os.geteuid() != 0:
+        raise ToolError(f"{name}: a Debian system wants root to be made")
+    which = debian_disk.disk(options.kernel, more=packages)
+    more.setdefault("mem_mib", GUEST_MIB)
+    with contextlib.ExitStack() as stack:
+        vms = []
+        for number in range(1, count + 1):
+            vms.append(stack.enter_context(debian_disk.DebianVm(
+                options.kernel, f"bench-{name}{number}-{options.kernel}", which,
+                cmdline=QUICK_LINE, **more)))
+            vms[-1].run(REST, timeout=debian_disk.BOOT_TIMEOUT)
+        yield vms
 
 
 @contextlib.contextmanager
@@ -136,6 +191,19 @@ def use(vm, driver):
     vm.run(UNLOAD)
     if driver:
         demo_qemu.bind(vm, driver)
+
+
+def use_case(vm, case):
+    """Have a guest's balloon device driven as one of CASES says."""
+    pause = PAUSES_MS.get(case, PAUSE_MS)
+    vm.run(f"test ! -e {PAUSE_FILE} || echo {pause} > {PAUSE_FILE}")
+    use(vm, CASES[case])
+
+
+def all_away(vm):
+    """Let the host have all that is free in a guest, whoever left it there."""
+    use(vm, OURS)
+    vm.run(f"echo 1 > {SYSFS}/flush", timeout=FLUSH_TIMEOUT)
 
 
 def window_ms(vm, driver):

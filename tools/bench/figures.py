@@ -36,6 +36,18 @@ def figures(rounds):
     return {name: figure([one[name] for one in rounds]) for name in rounds[0]}
 
 
+def ratios(samples, name, mine, theirs=None):
+    """Return {name: ours over stock's, name_250: over stock's at 250 ms}.
+
+    The latter only where it was measured. `mine` is what was, "ours_MINE" in the
+    samples; `theirs` is what it is divided by, if that has another name.
+    """
+    theirs = theirs or mine
+    return {name + suffix: samples[f"ours_{mine}"] /
+            samples[f"stock{suffix}_{theirs}"]
+            for suffix in ("", "_250") if f"stock{suffix}_{theirs}" in samples}
+
+
 def is_figure(value):
     """Return whether a value of a result file is a figure."""
     return isinstance(value, dict) and {"median", "min", "max"} <= set(value)
