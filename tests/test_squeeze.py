@@ -137,6 +137,9 @@ def test_cold_cache_goes(image, kernel):
         for choice in lru_choices(vm):
             if choice:
                 vm.run(f"echo {choice} > {LRU_GEN}")
+            # What came back once stays from then on, unless this is forgotten.
+            vm.run("modprobe -r aeration_virtio && modprobe -r aeration && "
+                   "modprobe aeration_virtio")
             vm.run("echo 3 > /proc/sys/vm/drop_caches")
             read_file(vm, "hot", 3)
             read_file(vm, "cold")
@@ -187,6 +190,58 @@ def test_programs_are_not_swapped(image, kernel):
         assert cached_mib(vm) < 50
         guest.free_held(vm, job)
         guest.end_held(vm, job)
+        guest.unload(vm)
+
+
+def test_what_came_back_stays(image, kernel):
+    """What was taken and read again is not taken once more, unless more is asked for."""
+    with disk(600) as extra, Vm(kernel, f"back-{kernel}", mem_mib=1024,
+                                extra=extra) as vm:
+        mount_disk(vm)
+        write_file(vm, "cold", 300)
+        vm.run("modprobe aeration_virtio")
+        read_file(vm, "cold")
+        squeeze(vm)
+        assert reclaimed_mib(vm) > 250
+        read_file(vm, "cold")
+        squeeze(vm)
+        assert reclaimed_mib(vm) < 20 and cached_mib(vm) > 280
+        squeeze(vm)
+        assert reclaimed_mib(vm) < 20 and cached_mib(vm) > 280
+        squeeze(vm, "cache=10 within=60000")
+        assert cached_mib(vm) < 100
+        guest.unload(vm)
+
+
+# Whoever has files of another kind: of a cgroup that is to keep what it has, of a program
+# that runs, of a file system that is frozen, and one that has no name any more.
+KEEPS = {
+    "protected": ("mkdir /sys/fs/cgroup/keeps && "
+                  "echo +memory > /sys/fs/cgroup/cgroup.subtree_control && "
+                  "echo 1M > /sys/fs/cgroup/keeps/memory.low && "
+                  "(echo 0 > /sys/fs/cgroup/keeps/cgroup.procs && {read})", "true"),
+    "frozen": ("{read} && fsfreeze --freeze /tmp/disk", "fsfreeze --unfreeze /tmp/disk"),
+    "unlinked": ("exec 3</tmp/disk/cold; {read} && rm /tmp/disk/cold", "true"),
+}
+
+
+@pytest.mark.parametrize("how", KEEPS)
+def test_what_stays(image, kernel, how):
+    """And nobody waits for anybody; what may go does."""
+    before, after = KEEPS[how]
+    reading = "dd if=/tmp/disk/cold of=/dev/null bs=128k 2>/dev/null"
+    with disk(600) as extra, Vm(kernel, f"stays-{how}-{kernel}", mem_mib=1024,
+                                extra=extra) as vm:
+        mount_disk(vm)
+        write_file(vm, "cold", 300)
+        vm.run("modprobe aeration_virtio")
+        out = vm.run(f"{before.format(read=reading)}; "
+                     f"echo squeeze > {guest.SYSFS}/request/start; "
+                     f"while grep -q ' running ' {STATUS}; do sleep 0.1; done; "
+                     f"cat {STATUS}; {after}", timeout=guest.HUNG).out
+        assert " squeeze done " in out, out
+        assert reclaimed_mib(vm) < 20
+        vm.run("umount /tmp/disk")
         guest.unload(vm)
 
 

@@ -2,9 +2,11 @@
 /*
  * Remember what was taken, to know whether it is read again; see squeeze.h.
  *
- * A Bloom filter of a sample: one page in AGAIN_SAMPLE is in it, by a hash of its place,
- * with two bits of 16 for each that memory has room for. Of pages that are not in it one
- * in sixty seems to be once all of memory was taken, and fewer before.
+ * Two Bloom filters of pieces of files, with a bit for each page that memory has room for:
+ * of what the last squeeze took, and of what has come back of all that was ever taken. A
+ * piece that was not taken seems to be once in sixty when all of memory is full of pieces
+ * that were; more often where they are small files, one page each. Whoever finds too much
+ * takes too little.
  *
  * Used by the thread of a squeeze alone, and there is one at a time.
  */
@@ -19,61 +21,84 @@
 #include <linux/slab.h>
 #include "squeeze.h"
 
-#define AGAIN_SAMPLE	16
-#define AGAIN_BITS	16
+/* Pages in a piece, as a power of two. */
+#define PIECE_SHIFT	4
 
 /**
- * struct again - what was taken by the last squeeze
- * @bits: the filter, or NULL
- * @mask: so many bits it has, less 1: a power of two less 1
+ * struct again - what was taken, and what came back
+ * @taken: of the last squeeze's; or NULL, and @back too
+ * @back: of what was taken and read again
+ * @mask: so many bits either has, less 1: a power of two less 1
+ * @noted: pages that the last squeeze took
  */
 static struct again {
-	unsigned long *bits;
+	unsigned long *taken;
+	unsigned long *back;
 	u32 mask;
+	unsigned long noted;
 } again;
 
-/* Two hashes of a page's place. */
-static void hash(const struct inode *inode, pgoff_t index, u32 hashes[2])
+/* Where the two bits of a piece are. */
+static void place(const struct inode *inode, pgoff_t piece, u32 bits[2])
 {
 	u32 file = jhash_3words(inode->i_ino, (u64)inode->i_ino >> 32,
 				inode->i_sb->s_dev, 0);
 
-	hashes[0] = jhash_3words(file, index, (u64)index >> 32, 1);
-	hashes[1] = jhash_1word(hashes[0], file);
+	bits[0] = jhash_3words(file, piece, (u64)piece >> 32, 1) & again.mask;
+	bits[1] = jhash_2words(file, bits[0], 2) & again.mask;
 }
 
-static bool is_sampled(const u32 hashes[2])
+static void put(unsigned long *filter, const u32 bits[2])
 {
-	return hashes[0] % AGAIN_SAMPLE == 0;
+	__set_bit(bits[0], filter);
+	__set_bit(bits[1], filter);
 }
 
-static u32 bit_of(u32 hash)
+static bool is_in(const unsigned long *filter, const u32 bits[2])
 {
-	return (hash / AGAIN_SAMPLE) & again.mask;
+	return test_bit(bits[0], filter) && test_bit(bits[1], filter);
+}
+
+static unsigned long *room(u32 bits)
+{
+	return kvcalloc(BITS_TO_LONGS(bits), sizeof(long),
+			GFP_KERNEL | __GFP_NOWARN | __GFP_NORETRY);
+}
+
+/* A filter that is half full says yes to one in four. */
+static void thin_out(void)
+{
+	if (bitmap_weight(again.back, again.mask + 1) > again.mask / 2)
+		bitmap_zero(again.back, again.mask + 1);
 }
 
 /**
- * aeration_again_begin - forget what was taken before
+ * aeration_again_begin - a squeeze begins: what the one before took is forgotten
+ *
+ * Without memory nothing is remembered.
  *
  * Context: process context; may sleep.
  */
 void aeration_again_begin(void)
 {
-	u32 bits = roundup_pow_of_two(clamp_t(u64, totalram_pages() / AGAIN_SAMPLE *
-					      AGAIN_BITS, BITS_PER_LONG, SZ_256M));
+	u32 bits = roundup_pow_of_two(clamp_t(u64, totalram_pages(),
+					      BITS_PER_LONG, SZ_1G));
 
-	if (!again.bits) {
-		again.bits = kvmalloc_array(BITS_TO_LONGS(bits), sizeof(long),
-					    GFP_KERNEL | __GFP_NOWARN |
-					    __GFP_NORETRY);
-		again.mask = bits - 1;
+	again.noted = 0;
+	if (again.taken) {
+		bitmap_zero(again.taken, again.mask + 1);
+		thin_out();
+		return;
 	}
-	if (again.bits)
-		bitmap_zero(again.bits, again.mask + 1);
+	again.taken = room(bits);
+	again.back = room(bits);
+	again.mask = bits - 1;
+	if (!again.taken || !again.back)
+		aeration_again_exit();
 }
 
 /**
- * aeration_again_note - pages are about to be taken
+ * aeration_again_note - pages were taken
  * @inode: the file
  * @first: index of the first page
  * @end: index after the last one
@@ -82,44 +107,75 @@ void aeration_again_begin(void)
  */
 void aeration_again_note(const struct inode *inode, pgoff_t first, pgoff_t end)
 {
-	u32 hashes[2];
+	pgoff_t piece;
+	u32 bits[2];
 
-	if (!again.bits)
+	if (!again.taken)
 		return;
-	for (; first < end; first++) {
-		hash(inode, first, hashes);
-		if (!is_sampled(hashes))
-			continue;
-		__set_bit(bit_of(hashes[0]), again.bits);
-		__set_bit(bit_of(hashes[1]), again.bits);
+	again.noted += end - first;
+	for (piece = first >> PIECE_SHIFT; piece << PIECE_SHIFT < end; piece++) {
+		place(inode, piece, bits);
+		put(again.taken, bits);
 	}
 }
 
 /**
- * aeration_again_find - how many of these were taken?
+ * aeration_again_noted - how much the last squeeze took
+ *
+ * Return: pages of files.
+ */
+unsigned long aeration_again_noted(void)
+{
+	return again.noted;
+}
+
+/**
+ * aeration_again_find - how many of these pages did the last squeeze take?
  * @inode: the file
  * @first: index of the first page
  * @end: index after the last one
+ * @learn: remember that they have come back
  *
  * Context: any.
- * Return: pages, of which each that was found stands for others; 0 if nobody knows.
+ * Return: pages; 0 if nobody knows.
  */
 unsigned long aeration_again_find(const struct inode *inode, pgoff_t first,
-				  pgoff_t end)
+				  pgoff_t end, bool learn)
 {
 	unsigned long pages = 0;
-	u32 hashes[2];
+	pgoff_t piece;
+	u32 bits[2];
 
-	if (!again.bits)
+	if (!again.taken)
 		return 0;
-	for (; first < end; first++) {
-		hash(inode, first, hashes);
-		if (is_sampled(hashes) &&
-		    test_bit(bit_of(hashes[0]), again.bits) &&
-		    test_bit(bit_of(hashes[1]), again.bits))
-			pages += AGAIN_SAMPLE;
+	for (piece = first >> PIECE_SHIFT; piece << PIECE_SHIFT < end; piece++) {
+		place(inode, piece, bits);
+		if (!is_in(again.taken, bits))
+			continue;
+		pages += min(end, (piece + 1) << PIECE_SHIFT) -
+			 max(first, piece << PIECE_SHIFT);
+		if (learn)
+			put(again.back, bits);
 	}
 	return pages;
+}
+
+/**
+ * aeration_again_came - was this page taken once, and read again?
+ * @inode: the file
+ * @index: its index
+ *
+ * Context: any.
+ * Return: true if so; false if nobody knows.
+ */
+bool aeration_again_came(const struct inode *inode, pgoff_t index)
+{
+	u32 bits[2];
+
+	if (!again.back)
+		return false;
+	place(inode, index >> PIECE_SHIFT, bits);
+	return is_in(again.back, bits);
 }
 
 /**
@@ -129,6 +185,7 @@ unsigned long aeration_again_find(const struct inode *inode, pgoff_t first,
  */
 void aeration_again_exit(void)
 {
-	kvfree(again.bits);
-	again.bits = NULL;
+	kvfree(again.taken);
+	kvfree(again.back);
+	again = (struct again){ };
 }

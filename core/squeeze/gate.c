@@ -37,6 +37,7 @@ void aeration_gate_begin(struct gate *gate, const struct gate_now *now,
 	*gate = (struct gate){
 		.began = *now,
 		.base = *now,
+		.looked = now->cached,
 		.until = now->ms + within_ms,
 		.keep = keep,
 		.slice = GATE_SLICE_FIRST,
@@ -54,6 +55,7 @@ void aeration_gate_base(struct gate *gate, const struct gate_now *now, u64 us,
 			u64 stalled_us)
 {
 	gate->base = *now;
+	gate->looked = now->cached;
 	gate->base_stalled = div64_u64(min(stalled_us, us) << 10,
 				       max_t(u64, us, 1));
 }
@@ -95,12 +97,23 @@ static bool is_read_again(const struct gate *gate, const struct gate_now *now)
  * @gate: the squeeze
  * @now: what the guest is like
  *
- * Return: true if more was cached since than may be read again, whatever it was.
+ * Return: true if more was cached since it was looked for last than may be read again,
+ *	whatever it was.
  */
 bool aeration_gate_doubts(const struct gate *gate, const struct gate_now *now)
 {
 	return now->cached + gate->taken >
-	       gate->base.cached + may_be_read_again(gate);
+	       gate->looked + may_be_read_again(gate);
+}
+
+/**
+ * aeration_gate_looked - it was looked for
+ * @gate: the squeeze
+ * @now: what the guest is like
+ */
+void aeration_gate_looked(struct gate *gate, const struct gate_now *now)
+{
+	gate->looked = now->cached + gate->taken;
 }
 
 /**

@@ -104,6 +104,8 @@ struct gate_now {
  * @barren: the last slice took next to nothing: the kernel would go on to what is in use,
  *	and to what memory.low protects
  * @base: what the guest was like when it began to take
+ * @looked: pages that were cached when what was read again was looked for last, and those
+ *	that had been taken by then
  * @base_stalled: of the time before that, others waited for memory for so many parts in
  *	1024
  * @rested_us: how long it has rested lately, us
@@ -117,6 +119,7 @@ struct gate {
 	unsigned long taken;
 	bool barren;
 	struct gate_now base;
+	unsigned long looked;
 	unsigned int base_stalled;
 	u64 rested_us;
 	u64 stalled_us;
@@ -132,6 +135,7 @@ enum gate_end aeration_gate_next(const struct gate *gate,
 				 const struct gate_now *now,
 				 unsigned long *room);
 bool aeration_gate_doubts(const struct gate *gate, const struct gate_now *now);
+void aeration_gate_looked(struct gate *gate, const struct gate_now *now);
 unsigned long aeration_gate_slice(const struct gate *gate, unsigned long room);
 void aeration_gate_took(struct gate *gate, unsigned long asked,
 			unsigned long pages, u64 us);

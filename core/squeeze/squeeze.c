@@ -135,7 +135,6 @@ int aeration_squeeze(const struct squeeze_order *order, unsigned long held,
 
 	init_completion(&job.ended);
 	aeration_counts_read(&now);
-	job.before = last.reclaimed;
 	job.stalls = now.stalls;
 	job.until = now.ms + order->within_ms;
 	task = kthread_create(aeration_squeeze_worker, &job,

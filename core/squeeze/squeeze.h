@@ -24,7 +24,7 @@
  * by allocating them would take all that is large already first.
  *
  * Both are done by a kernel thread of its own, which can be killed: between two steps
- * reclaim and compaction look for a fatal signal, and a work item gets none.
+ * taking, reclaim and compaction look for a fatal signal, and a work item gets none.
  *
  * From the top down: idle.c begins by itself; squeeze.c supervises; worker.c does it;
  * cold.c takes what is cold, and again.c remembers that; files.c has what the mm offers;
@@ -99,7 +99,6 @@ void aeration_idle_exit(void);
  * @held: pages that the guest does not use and that are not free; constant
  * @until: when it has to have ended, ms; constant
  * @stalls: times that somebody had reclaimed memory itself when it began; constant
- * @before: pages that the squeeze before this one took; constant
  * @gate: the thread's
  * @done: likewise, until @ended
  * @called_off: why the thread is killed; written before it is
@@ -110,7 +109,6 @@ struct squeeze_job {
 	unsigned long held;
 	u64 until;
 	unsigned long stalls;
-	u64 before;
 	struct gate gate;
 	struct squeeze_done done;
 	enum gate_end called_off;
@@ -122,14 +120,16 @@ int aeration_squeeze_worker(void *job);
 
 /* cold.c */
 bool aeration_cold_take(unsigned long *pfn, unsigned long pages, u64 us,
-			unsigned long *taken);
-unsigned long aeration_cold_again(void);
+			bool idle, unsigned long *taken);
+unsigned long aeration_cold_again(bool learn);
 
 /* again.c */
 void aeration_again_begin(void);
 void aeration_again_note(const struct inode *inode, pgoff_t first, pgoff_t end);
+unsigned long aeration_again_noted(void);
 unsigned long aeration_again_find(const struct inode *inode, pgoff_t first,
-				  pgoff_t end);
+				  pgoff_t end, bool learn);
+bool aeration_again_came(const struct inode *inode, pgoff_t index);
 void aeration_again_exit(void);
 
 /* files.c */

@@ -43,12 +43,13 @@ static unsigned long keep_of(const struct squeeze_job *job,
 			     const struct gate_now *now)
 {
 	unsigned long least = totalram_pages() / SQUEEZE_LEAST_SHARE;
-	unsigned long to = DIV_ROUND_UP(job->order.to_bytes, PAGE_SIZE);
+	unsigned long to = min_t(u64, job->order.to_bytes >> PAGE_SHIFT,
+				 ULONG_MAX);
 	unsigned long now_used = used(job), keep = 0;
 
 	if (job->order.cache_percent != SQUEEZE_COLD)
 		keep = now->cached / 100 * job->order.cache_percent;
-	if (to)
+	if (job->order.to_bytes)
 		keep = max(keep, now->cached -
 			   min(now->cached, now_used - min(now_used, to)));
 	return max(keep, min(now->cached, least));
@@ -106,13 +107,15 @@ static void begin(struct squeeze_job *job, struct squeeze_files *files)
 }
 
 /* May more be taken, and how much? */
-static enum gate_end next(const struct squeeze_job *job, unsigned long *room)
+static enum gate_end next(struct squeeze_job *job, unsigned long *room)
 {
 	struct gate_now now;
 
 	aeration_counts_read(&now);
-	if (aeration_gate_doubts(&job->gate, &now))
-		now.again = aeration_cold_again();
+	if (aeration_gate_doubts(&job->gate, &now)) {
+		now.again = aeration_cold_again(false);
+		aeration_gate_looked(&job->gate, &now);
+	}
 	return aeration_gate_next(&job->gate, &now, room);
 }
 
@@ -125,7 +128,6 @@ static enum gate_end take_cold(struct squeeze_job *job,
 	bool more = true;
 	u64 began;
 
-	aeration_again_begin();
 	while (more && !signal_pending(current)) {
 		end = next(job, &room);
 		if (end != GATE_OPEN)
@@ -133,7 +135,7 @@ static enum gate_end take_cold(struct squeeze_job *job,
 		began = now_us();
 		more = aeration_cold_take(&pfn, room,
 					  GATE_SLICE_MS * USEC_PER_MSEC,
-					  &job->gate.taken);
+					  job->order.idle, &job->gate.taken);
 		rest_after(job, files, now_us() - began);
 	}
 	return more ? READ_ONCE(job->called_off) : GATE_ENOUGH;
@@ -166,13 +168,22 @@ static enum gate_end reclaim(struct squeeze_job *job,
 	return READ_ONCE(job->called_off);
 }
 
+/* Where so much of what the squeeze before took is cached again it was too much, pages. */
+static unsigned long regret_from(void)
+{
+	return max_t(unsigned long, GATE_REFAULT_LEAST,
+		     aeration_again_noted() / SQUEEZE_REGRET_SHARE);
+}
+
 static enum gate_end take(struct squeeze_job *job, struct squeeze_files *files)
 {
 	enum gate_end end;
 
-	if (job->order.idle)
-		job->done.regretted = aeration_cold_again() >
-				      job->before / SQUEEZE_REGRET_SHARE;
+	if (aeration_again_noted())
+		job->done.regretted = aeration_cold_again(true) > regret_from();
+	if (signal_pending(current))
+		return READ_ONCE(job->called_off);
+	aeration_again_begin();
 	begin(job, files);
 	end = take_cold(job, files);
 	return end == GATE_ENOUGH && is_for_more(job) ? reclaim(job, files) :

@@ -11,10 +11,12 @@
 #include <linux/fs_struct.h>
 #include <linux/list.h>
 #include <linux/log2.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/mm_inline.h>
 #include <linux/mmzone.h>
 #include <linux/page_reporting.h>
+#include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/shrinker.h>
 #include <linux/swap.h>
@@ -177,6 +179,38 @@ static inline int compat_folio_refs(struct folio *folio)
 #else
 	return 0;
 #endif
+}
+
+/**
+ * compat_folio_is_young - is a folio in one of the LRU's youngest generations?
+ * @folio: a folio on an LRU, locked
+ *
+ * That is where what was faulted in is, and what was used by page tables since. Right after
+ * memory was aged what is read is there, too, as long as there are two generations only.
+ *
+ * Return: false where the kernel has no such LRU, or it is off.
+ */
+static inline bool compat_folio_is_young(struct folio *folio)
+{
+	bool young = false;
+#ifdef CONFIG_LRU_GEN
+	int gen = folio_lru_gen(folio), nid = folio_nid(folio);
+	struct lruvec *lruvec = &NODE_DATA(nid)->__lruvec;
+	unsigned long oldest;
+
+	if (gen < 0)
+		return false;
+	rcu_read_lock();
+#ifdef CONFIG_MEMCG
+	if (folio_memcg(folio))
+		lruvec = &folio_memcg(folio)->nodeinfo[nid]->lruvec;
+#endif
+	oldest = READ_ONCE(lruvec->lrugen.min_seq[LRU_GEN_FILE]);
+	young = gen != lru_gen_from_seq(oldest) &&
+		lru_gen_is_active(lruvec, gen);
+	rcu_read_unlock();
+#endif
+	return young;
 }
 
 /* Most queues of one device that compat_find_vqs() sets up. */

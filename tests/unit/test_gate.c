@@ -141,6 +141,8 @@ static void what_is_read_again_ends_it(void)
 	EXPECT(!aeration_gate_doubts(&gate, &now));
 	now.cached++;
 	EXPECT(aeration_gate_doubts(&gate, &now));
+	aeration_gate_looked(&gate, &now);
+	EXPECT(!aeration_gate_doubts(&gate, &now));
 	now.again = 32768 / GATE_REFAULT_SHARE;
 	EXPECT_EQ(next(&gate, now), GATE_OPEN);
 	now.refaults = 1;
