@@ -18,8 +18,9 @@
  *
  * Who sets its target: the toolstack by way of xenstore, root in
  * /sys/devices/system/xen_memory, and this file. What somebody else has set is known
- * by its being another one than was set here, or by what xenstore says less what the
- * balloon makes of that: it subtracts a constant.
+ * by its being another one than was set here. It must not be the same by chance, and
+ * the next target is often what the domain has, which is where this file would aim when
+ * something is forfeited: so it aims a page below.
  *
  * All of this is called by one work item, or while that cannot run.
  */
@@ -36,7 +37,7 @@
 #define RETRY_DELAY	(3600 * HZ)
 
 /* How many pages another target has to differ by to be one. */
-#define AWAKE		1
+#define OTHER		1
 
 #ifdef CONFIG_XEN_BALLOON
 static unsigned long has(void)
@@ -75,9 +76,7 @@ static void aim(unsigned long pages)
  * @asked: the target that somebody else has set, pages
  * @goal: that, with what is forfeited, pages; read by others, too
  * @ours: what it was made to aim at instead, pages
- * @less: what the balloon subtracts from a target in xenstore, pages
- * @less_known: it is known
- * @told: somebody else has set a target since it was learnt
+ * @below: by so much less than @goal, if it aims there, pages
  * @had: what it had when it was last looked at, pages
  * @moved: when that, or @goal, was last another, jiffies
  * @debt: what @asked asks for, pages; read by others, too
@@ -86,9 +85,7 @@ static struct balloon {
 	unsigned long asked;
 	unsigned long goal;
 	unsigned long ours;
-	long less;
-	bool less_known;
-	bool told;
+	unsigned long below;
 	unsigned long had;
 	unsigned long moved;
 	unsigned long debt;
@@ -107,28 +104,9 @@ void aeration_xb_balloon_start(void)
 				    .moved = jiffies };
 }
 
-/**
- * aeration_xb_balloon_told - xenstore has a target, and the balloon has seen it
- * @pages: the target, pages
- *
- * One that is what was set here already is known by this only.
- *
- * Context: process context.
- */
-void aeration_xb_balloon_told(unsigned long pages)
-{
-	if (balloon.told) {
-		balloon.told = false;
-		balloon.less = pages - balloon.asked;
-		balloon.less_known = true;
-	} else if (balloon.less_known && (long)pages > balloon.less) {
-		balloon.asked = pages - balloon.less;
-	}
-}
-
 static bool owes(unsigned long have, unsigned long goal)
 {
-	return have > goal + AWAKE;
+	return have > goal + OTHER;
 }
 
 /*
@@ -145,12 +123,12 @@ static unsigned long choose(unsigned long goal, unsigned long have,
 		balloon.moved = jiffies;
 	if (told || goal != balloon.goal || !owes(have, goal) ||
 	    time_is_before_jiffies(balloon.moved + RETRY_DELAY))
-		return goal;
+		return goal - balloon.below;
 	if (!surplus || time_is_after_jiffies(balloon.moved + ASLEEP_DELAY))
 		return balloon.ours;
-	aim = max(goal, have > surplus ? have - surplus : 0);
+	aim = max(goal - balloon.below, have > surplus ? have - surplus : 0);
 	/* Only another target wakes it. */
-	return aim == balloon.ours ? aim + AWAKE : aim;
+	return aim == balloon.ours ? aim + OTHER : aim;
 }
 
 /**
@@ -173,10 +151,11 @@ bool aeration_xb_balloon_steer(struct aerator_dev_info *dev,
 		now = aims_at();
 		if (now != balloon.ours) {
 			balloon.asked = now;
-			balloon.told = true;
 			told = true;
 		}
 		have = has();
+		if (have == balloon.ours)
+			have += balloon.below;
 		WRITE_ONCE(balloon.debt, have > balloon.asked ?
 			   have - balloon.asked : 0);
 		paid = 0;
@@ -185,6 +164,7 @@ bool aeration_xb_balloon_steer(struct aerator_dev_info *dev,
 					       PAGE_SHIFT) >> PAGE_SHIFT;
 	} while (aims_at() != now);
 	goal = balloon.asked + paid;
+	balloon.below = paid ? OTHER : 0;
 	balloon.ours = choose(goal, have, surplus, told);
 	WRITE_ONCE(balloon.goal, goal);
 	balloon.had = have;

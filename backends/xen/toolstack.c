@@ -188,14 +188,11 @@ static u64 read_least(void)
 	return (target > least ? target - least : 0) << PAGE_SHIFT;
 }
 
-static void read_store(bool news)
+static void read_store(void)
 {
 	const char *why;
-	u64 target;
 
 	ts.unread = false;
-	if (news && read_pages(XB_TARGET, &target))
-		aeration_xb_balloon_told(target);
 	ts.least = read_least();
 	WRITE_ONCE(ts.meminfo, has(XB_MEMORY, MEMINFO));
 	why = why_not();
@@ -276,7 +273,7 @@ static void look_fn(struct work_struct *work)
 	wanted = xchg(&ts.wanted, 0);
 	debt = aeration_xb_balloon_steer(dev, wanted >> PAGE_SHIFT);
 	if (ts.watching && (xchg(&ts.stale, false) || news))
-		read_store(news);
+		read_store();
 	if (ts.unread) {
 		if (news)
 			WRITE_ONCE(ts.news, true);

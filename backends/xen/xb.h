@@ -87,7 +87,6 @@ unsigned int aeration_xb_node_flags(unsigned long pfn);
 /* balloon.c */
 void aeration_xb_balloon_start(void);
 void aeration_xb_balloon_stop(struct aerator_dev_info *dev);
-void aeration_xb_balloon_told(unsigned long pages);
 bool aeration_xb_balloon_steer(struct aerator_dev_info *dev,
 			       unsigned long surplus);
 bool aeration_xb_balloon_wants(void);
