@@ -203,8 +203,10 @@ def test_toolstack(image, xen_version):
             domu.settled(domain, 200)
             domain.mem_set(320)
             domu.expect_own_and_held(domain, 320)
+            assert 0 <= before - 320 - domu.forfeited_mib(domain) <= 8
             domain.mem_set(before)
             domu.expect_own_and_held(domain, before)
+            assert domu.forfeited_mib(domain) == 0
 
         # The same while what it has is used.
         domu.settled(domain, 200)

@@ -20,7 +20,8 @@
  * /sys/devices/system/xen_memory, and this file. What somebody else has set is known
  * by its being another one than was set here. It must not be the same by chance, and
  * the next target is often what the domain has, which is where this file would aim when
- * something is forfeited: so it aims a page below.
+ * something is forfeited: so it aims a page below. Nor does it aim at whole megabytes
+ * otherwise.
  *
  * All of this is called by one work item, or while that cannot run.
  */
@@ -119,16 +120,18 @@ static unsigned long choose(unsigned long goal, unsigned long have,
 {
 	unsigned long aim;
 
-	if (told || goal != balloon.goal || have != balloon.had)
+	told |= goal != balloon.goal ||
+		time_is_before_jiffies(balloon.moved + RETRY_DELAY);
+	if (told || have != balloon.had)
 		balloon.moved = jiffies;
-	if (told || goal != balloon.goal || !owes(have, goal) ||
-	    time_is_before_jiffies(balloon.moved + RETRY_DELAY))
+	if (told || !owes(have, goal))
 		return goal - balloon.below;
 	if (!surplus || time_is_after_jiffies(balloon.moved + ASLEEP_DELAY))
 		return balloon.ours;
+	surplus += OTHER;
 	aim = max(goal - balloon.below, have > surplus ? have - surplus : 0);
 	/* Only another target wakes it. */
-	return aim == balloon.ours ? aim + OTHER : aim;
+	return aim == balloon.ours ? aim + 2 * OTHER : aim;
 }
 
 /**
@@ -154,14 +157,14 @@ bool aeration_xb_balloon_steer(struct aerator_dev_info *dev,
 			told = true;
 		}
 		have = has();
-		if (have == balloon.ours)
-			have += balloon.below;
 		WRITE_ONCE(balloon.debt, have > balloon.asked ?
 			   have - balloon.asked : 0);
 		paid = 0;
-		if (!xen_initial_domain())
-			paid = aerator_forfeit(dev, (u64)balloon.debt <<
-					       PAGE_SHIFT) >> PAGE_SHIFT;
+		/* Whether it has given that page below or not, it is as much. */
+		if (balloon.debt && !xen_initial_domain())
+			paid = balloon.debt + OTHER;
+		paid = aerator_forfeit(dev, (u64)paid << PAGE_SHIFT) >>
+		       PAGE_SHIFT;
 	} while (aims_at() != now);
 	goal = balloon.asked + paid;
 	balloon.below = paid ? OTHER : 0;
@@ -193,7 +196,7 @@ bool aeration_xb_balloon_gives(void)
 {
 	unsigned long have = has();
 
-	return have > aims_at() || owes(have, READ_ONCE(balloon.goal));
+	return owes(have, aims_at()) || owes(have, READ_ONCE(balloon.goal));
 }
 
 /**

@@ -62,7 +62,8 @@
 
 /*
  * How soon to look after a change of what is held or of another node than the target,
- * and how often while there is a debt: ever more rarely if nothing comes of it.
+ * and how often while there is a debt, or something is forfeited for one: ever more
+ * rarely if nothing comes of it.
  */
 #define HELD_DELAY	(HZ / 20)
 #define NODE_DELAY	HZ
@@ -288,7 +289,7 @@ static void look_fn(struct work_struct *work)
 	WRITE_ONCE(ts.settled, is_settled());
 	if (ts.heard && !ts.settled)
 		look_again_in(TARGET_DELAY);
-	else if (debt)
+	else if (debt || aeration_xb_balloon_wants())
 		look_again_in(debt_delay(news));
 	else if (pressed)
 		look_again_in(pressed);
