@@ -233,9 +233,10 @@ static void update_locked(void)
 	enum aerator_kind before = reg.active, kind;
 	enum aeration_state was = reg.state;
 	struct choose_facts f;
-	bool settled = true;
+	bool settled;
 
 	do {
+		settled = true;
 		aeration_api_facts(&f);
 		kind = aeration_choose_backend(&f);
 		dev = kind == AERATOR_NONE ? NULL : aeration_api_device(kind);
