@@ -15,9 +15,12 @@ MORE = CACHE_PAGES // 50
 TIMEOUT = 300	# seconds for one burst, however busy the host is
 
 
-def burst(vm, percent):
-    """Take so much of what is available; return {name: count} of what that cost."""
-    out = vm.run(f"/opt/aeration/neighbours.sh burst {percent}",
+def burst(vm, percent, churn=""):
+    """Take so much of what is available; return {name: count} of what that cost.
+
+    After so many MiB were taken and freed over and over, if that is said.
+    """
+    out = vm.run(f"/opt/aeration/neighbours.sh burst {percent} {churn}",
                  timeout=TIMEOUT).out
     said = dict(line.split() for line in out.splitlines())
     cost = {name: float(value) for name, value in said.items()}

@@ -124,6 +124,25 @@ def test_neighbours(image, kernel):
         guest.unload(vm)
 
 
+CHURN_MIB = 128		# an eighth of that guest
+
+
+@pytest.mark.all_only("what comes before the burst makes it no worse than one from rest")
+def test_neighbours_after_a_churn(image, kernel):
+    """A burst right after a program took and freed the same over and over."""
+    with disk() as extra, \
+            guest.counting(kernel, "churned", cpus=2, mem_mib=neighbours.MEM_MIB,
+                           fresh=True, extra=extra, balloon=False) as vm:
+        vm.run("/opt/aeration/neighbours.sh start /dev/vda", timeout=TIMEOUT)
+        loop_like_xen(vm)
+        neighbours.burst(vm, 60)	# the host, too, has to find memory once
+        for percent in (60, 90):
+            neighbours.check_costs(*without_and_with(
+                vm, f"{percent} % after a churn",
+                lambda vm: neighbours.burst(vm, percent, CHURN_MIB)))
+        guest.unload(vm)
+
+
 @pytest.mark.all_only("what is held is found in time, or is not, on every hypervisor; "
                       "here it takes as long as it does with a real one")
 def test_neighbours_on_xen(image, xen_version):

@@ -21,16 +21,27 @@
 #define FLOOR_SLOT_MS	64
 
 /**
+ * struct floor_slot - pages not in use in a slot, its beginning included
+ * @high: the most
+ * @low: the least
+ * @fall: the furthest that they fell, from any time in it to a later one
+ */
+struct floor_slot {
+	unsigned long high;
+	unsigned long low;
+	unsigned long fall;
+};
+
+/**
  * struct floor - how fast the guest allocates, and the hypervisor gives back
  * @newest: number of the newest slot, in slots since time zero
- * @grown: pages that the guest began to use in each slot, by slot number modulo
- *	FLOOR_SLOTS
+ * @slot: the slots, by number modulo FLOOR_SLOTS
  * @unused: pages not in use at the last sample
  * @ns_per_page: what restoring a page took, ns, as a running mean
  */
 struct floor {
 	u64 newest;
-	unsigned long grown[FLOOR_SLOTS];
+	struct floor_slot slot[FLOOR_SLOTS];
 	unsigned long unused;
 	unsigned long ns_per_page;
 };

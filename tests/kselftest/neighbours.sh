@@ -5,9 +5,11 @@
 #
 #	neighbours.sh start [DISK]	mount what it takes, and make the files; without a
 #					disk on one that is kept in memory, packed
-#	neighbours.sh burst PERCENT	have the files in use, take so much of what is
-#					available at once, in a cgroup of its own, and
-#					say what that cost
+#	neighbours.sh burst PERCENT [MIB]
+#					have the files in use, take so much of what is
+#					available at once, in a cgroup of its own, after
+#					MIB were taken and freed over and over for 2 s,
+#					and say what that cost
 # The costs are printed as "NAME VALUE" lines: pages, and ms.
 HERE=$(dirname "$0")
 C=/sys/fs/cgroup
@@ -73,6 +75,7 @@ burst()
 	sleep 3 # for what is surplus by now to go
 	mib=$(awk -v percent="$1" '$1 == "MemAvailable:" { print int($2 / 1024 * percent / 100) }' /proc/meminfo)
 	vmstat >/tmp/before
+	[ -z "$2" ] || in_cgroup burst "$HERE/memwork" churn "$2" 2 >/dev/null
 	said=$(in_cgroup burst "$HERE/memwork" burst "$mib")
 	vmstat >/tmp/after
 	read_files
@@ -85,6 +88,6 @@ burst()
 
 case $1 in
 start) start "$2" ;;
-burst) burst "$2" ;;
-*) sed -n '4,13s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
+burst) burst "$2" "$3" ;;
+*) sed -n '4,15s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
 esac

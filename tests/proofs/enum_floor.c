@@ -21,23 +21,34 @@
 static const long later[] = { 0, 1, 64, 192, 448, 511, 512, 5000, -70 };
 static const unsigned long level[] = { 0, 1000, 1007 };
 
-/* A fall of what is not used: when it was seen, in slots, and how deep. */
+/* What was not used, pages: before a sample and at it, and when that was, in slots. */
 static struct {
 	u64 slot[STEPS_MOST];
-	unsigned long pages[STEPS_MOST];
+	unsigned long was[STEPS_MOST];
+	unsigned long is[STEPS_MOST];
 	unsigned int nr;
-} fall;
+} seen;
 
-/* What the guest began to use within the last FLOOR_SLOTS slots. */
+static void see(u64 slot, unsigned long was, unsigned long is)
+{
+	seen.slot[seen.nr] = slot;
+	seen.was[seen.nr] = was;
+	seen.is[seen.nr++] = is;
+}
+
+/* The furthest fall within the last FLOOR_SLOTS slots, from any time to a later one. */
 static unsigned long grown(u64 newest)
 {
-	unsigned long sum = 0;
-	unsigned int i;
+	unsigned long most = 0;
+	unsigned int from, to;
 
-	for (i = 0; i < fall.nr; i++)
-		if (fall.slot[i] + FLOOR_SLOTS > newest)
-			sum += fall.pages[i];
-	return sum;
+	for (from = 0; from < seen.nr; from++)
+		for (to = from; to < seen.nr; to++)
+			if (seen.slot[from] + FLOOR_SLOTS > newest &&
+			    seen.was[from] > seen.is[to] &&
+			    seen.was[from] - seen.is[to] > most)
+				most = seen.was[from] - seen.is[to];
+	return most;
 }
 
 /* As the text of aeration_floor_pages() has it, in numbers that cannot overflow. */
@@ -64,10 +75,7 @@ static void sample(struct floor *f, u64 *now, u64 *newest)
 	unused = level[choose(3)];
 	if (*now / FLOOR_SLOT_MS > *newest)
 		*newest = *now / FLOOR_SLOT_MS;
-	if (unused < was) {
-		fall.slot[fall.nr] = *newest;
-		fall.pages[fall.nr++] = was - unused;
-	}
+	see(*newest, was, unused);
 	aeration_floor_sample(f, *now, unused);
 	EXPECT_EQ(f->unused, unused);
 }
@@ -81,7 +89,7 @@ static void every_trace_of_samples(void)
 	do {
 		now = 1000;
 		newest = now / FLOOR_SLOT_MS;
-		fall.nr = 0;
+		seen.nr = 0;
 		aeration_floor_init(&f, now, 1000);
 		f.ns_per_page = 100000;
 		for (i = 0; i < 5 && !ktap_case_bad; i++) {
@@ -104,7 +112,7 @@ static void every_long_trace(void)
 
 	do {
 		now = 63;
-		fall.nr = 0;
+		seen.nr = 0;
 		aeration_floor_init(&f, now, 1 << STEPS_MOST);
 		f.ns_per_page = 3000;
 		for (i = 0; i < STEPS_MOST && !ktap_case_bad; i++) {
@@ -112,8 +120,7 @@ static void every_long_trace(void)
 			now += step[pick] * FLOOR_SLOT_MS;
 			newest = now / FLOOR_SLOT_MS;
 			/* Each a fall of another depth: a sum says which are in it. */
-			fall.slot[fall.nr] = newest;
-			fall.pages[fall.nr++] = 1UL << i;
+			see(newest, f.unused, f.unused - (1UL << i));
 			aeration_floor_sample(&f, now, f.unused - (1UL << i));
 			check(&f, newest);
 		}
@@ -172,9 +179,8 @@ static void large_numbers(void)
 				unsigned long fell = (1UL << a) - (1UL << b) + (a == b);
 
 				newest = (1ULL << 50) / FLOOR_SLOT_MS;
-				fall.nr = 1;
-				fall.slot[0] = newest;
-				fall.pages[0] = fell;
+				seen.nr = 0;
+				see(newest, PAGES_ALL, PAGES_ALL - fell);
 				aeration_floor_init(&f, 1ULL << 50, PAGES_ALL);
 				f.ns_per_page = c < 17 ? 1UL << c : COST_MOST;
 				if (f.ns_per_page > COST_MOST)
