@@ -6,6 +6,7 @@
  * Locks: request.lock protects struct request. The registry's mutex is taken by the
  * work item only, and never under that lock.
  */
+#include <linux/delay.h>
 #include <linux/errno.h>
 #include <linux/export.h>
 #include <linux/kernel.h>
@@ -82,15 +83,34 @@ static bool is_running(void)
 }
 
 /*
+ * How often to try where nothing may go just now, and how long after, ms: a toolstack has
+ * set a target a moment ago, say.
+ */
+#define FLUSH_TRIES	20
+#define FLUSH_TRY_MS	100
+
+static int flush(const struct aeration_wish *wish, bool again)
+{
+	const struct aerator_dev_info *dev = wish->asker ? wish->asker->dev :
+							   NULL;
+	unsigned int tries = FLUSH_TRIES;
+	int err;
+
+	for (;;) {
+		err = aeration_registry_flush(again, dev, is_cancelled);
+		if (err != -EAGAIN || !--tries || is_cancelled())
+			return err;
+		msleep(FLUSH_TRY_MS);
+	}
+}
+
+/*
  * What is free goes first: where nothing can be let go of, nobody's cache is taken. What
  * could not be taken keeps nothing from going that could.
  */
 static int let_go(const struct aeration_wish *wish)
 {
-	const struct aerator_dev_info *dev = wish->asker ? wish->asker->dev :
-							   NULL;
-	int err = aeration_registry_flush(wish->what == AERATION_FLUSH_AGAIN,
-					  dev, is_cancelled);
+	int err = flush(wish, wish->what == AERATION_FLUSH_AGAIN);
 	int squeezed;
 
 	if (err || !wish->squeeze)
@@ -100,7 +120,7 @@ static int let_go(const struct aeration_wish *wish)
 	/* Nothing that was frozen must be waited for now. */
 	if (squeezed == -EINTR)
 		return squeezed;
-	err = aeration_registry_flush(false, dev, is_cancelled);
+	err = flush(wish, false);
 	return err || wish->what != AERATION_SQUEEZE ? err : squeezed;
 }
 
@@ -261,14 +281,16 @@ static int run(const struct aeration_wish *wish, struct request_status *out)
  * Waits for its turn, too. A signal cancels what has begun.
  *
  * Context: process context, no lock held; sleeps.
- * Return: 0, -ERESTARTSYS if a signal came first, -EINTR if somebody else cancelled it,
- *	-ENODEV if no backend is running, or an error of the source or of the squeeze.
+ * Return: 0, -ERESTARTSYS if a signal came first, -ECANCELED if somebody else cancelled
+ *	it (whoever writes to a file begins again after EINTR, as a rule), -ENODEV if no
+ *	backend is running, or an error of the source or of the squeeze.
  */
 int aeration_request_run(const struct aeration_wish *wish)
 {
 	struct request_status out;
+	int err = run(wish, &out);
 
-	return run(wish, &out);
+	return err == -EINTR ? -ECANCELED : err;
 }
 
 /**

@@ -23,7 +23,6 @@
  */
 #define pr_fmt(fmt) "aeration_xen: " fmt
 
-#include <linux/delay.h>
 #include <linux/err.h>
 #include <linux/errno.h>
 #include <linux/kernel.h>
@@ -39,10 +38,6 @@
 #define CONTROL		"control"
 #define NODE		"aeration"
 #define MAX_HELD	"max-held"
-
-/* How often to try something that cannot be done just now, and when again, ms. */
-#define TRIES		4
-#define TRY_MS		500
 
 /* Longest word that is repeated in an answer, with the closing zero. */
 #define WORD_SIZE	16
@@ -95,17 +90,11 @@ static void allow(void)
 	aeration_xb_toolstack_allow(control.off ? 0 : control.max);
 }
 
-/* What was asked for a moment after a target was set is done when that is through. */
 static void ask(const char *word, const char *request)
 {
-	unsigned int tries = TRIES;
-	u64 bytes = 0, more;
-	int err;
+	u64 bytes;
+	int err = aerator_request(request, NULL, &bytes);
 
-	do {
-		err = aerator_request(request, NULL, &more);
-		bytes += more;
-	} while (err == -EAGAIN && --tries && !msleep_interruptible(TRY_MS));
 	answer(word, err ? "failed" : "done", bytes, err);
 }
 
