@@ -311,7 +311,7 @@ static void on_param(enum aeration_param what)
 /**
  * aeration_registry_flush - let go of all surplus now
  * @again: also of what was let go of before, if the hypervisor may have backed it since
- * @dev: if this is the device in use; NULL: whichever is
+ * @dev: if this is the device in use, whose host waits for it; NULL: whichever is
  * @cancelled: is it not wanted any more?
  *
  * Context: process context, no lock of the core held; sleeps until it is done.
@@ -326,7 +326,7 @@ int aeration_registry_flush(bool again, const struct aerator_dev_info *dev,
 	mutex_lock(&registry_lock);
 	source = !dev || dev == reg.dev ? reg.source : NULL;
 	mutex_unlock(&registry_lock);
-	return source ? source->flush(again, cancelled) : -ENODEV;
+	return source ? source->flush(again, !!dev, cancelled) : -ENODEV;
 }
 
 /**

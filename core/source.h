@@ -21,8 +21,9 @@
  * @end: For a source that stop said false of: the device goes away for good.
  * @retune: Take over changed parameters.
  * @flush: Let go of all surplus now; with @again, also of what the hypervisor was told
- *	of before and may have backed since. Without the registry's mutex, for the host
- *	may take its time: the source may be stopped meanwhile, which ends it. Return 0,
+ *	of before and may have backed since; with @at_once, as fast as it takes that.
+ *	Without the registry's mutex, for the host may take its time: the source may be
+ *	stopped meanwhile, which ends it. Return 0,
  *	-EINTR if @cancelled said so at a step, -ENODEV or -EAGAIN if the source was
  *	stopped before it began, or another negative error.
  * @restore: Optional: get back all that is held. Return 0, -EINTR likewise, or -EAGAIN
@@ -39,7 +40,7 @@ struct source {
 	bool (*stop)(void);
 	void (*end)(void);
 	void (*retune)(void);
-	int (*flush)(bool again, bool (*cancelled)(void));
+	int (*flush)(bool again, bool at_once, bool (*cancelled)(void));
 	int (*restore)(bool (*cancelled)(void));
 	unsigned int (*order)(void);
 };

@@ -80,7 +80,7 @@ def test_a_copy_of_a_guest(image, kernel):
         folder = pathlib.Path(folder)
         with Vm(kernel, f"copied-{kernel}", mem_mib=MEM_MIB, share_memory=True,
                 extra=(VMGENID[0], VMGENID[1] + "80")) as vm:
-            vm.run("modprobe aeration_virtio")
+            vm.run("modprobe aeration spread_ms=0 && modprobe aeration_virtio")
             guest.touch_and_free(vm, MEM_MIB // 2)
             vm.run(f"echo 1 > {guest.SYSFS}/flush")
             told = guest.stat(vm, "bytes")
@@ -110,7 +110,8 @@ def test_hibernation(image, kernel):
     with guest.disk(SWAP_MIB) as (_, disk), \
             Vm(kernel, f"hibernates-{kernel}", mem_mib=MEM_MIB, extra=disk) as vm:
         vm.run("modprobe -a virtio_pci virtio_blk && mkswap /dev/vda && "
-               "swapon /dev/vda && modprobe aeration_virtio")
+               "swapon /dev/vda && modprobe aeration spread_ms=0 && "
+               "modprobe aeration_virtio")
         guest.touch_and_free(vm, MEM_MIB // 2)
         vm.run(f"echo 1 > {guest.SYSFS}/flush")
         told = guest.stat(vm, "bytes")

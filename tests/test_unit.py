@@ -15,8 +15,9 @@ TIMEOUT = 300	# seconds; they take a few
 PARTS = ("core", "backends", "include", "tools/pacesim")
 
 
-@pytest.mark.parametrize("name", ["choose", "floor", "gate", "heat", "hints",
-                                  "pacer", "pacer_windows", "pacesim", "xen_deliver"])
+@pytest.mark.parametrize("name", ["cap", "choose", "floor", "gate", "heat", "hints",
+                                  "pacer", "pacer_windows", "pacesim", "xen_deliver",
+                                  "xen_hostile"])
 def test_unit(name):
     """Every case of one unit test program."""
     program = build.native("tests/unit", f"test_{name}", PARTS)

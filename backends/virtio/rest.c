@@ -11,13 +11,21 @@
 #include <linux/device.h>
 #include <linux/jiffies.h>
 #include <linux/kernel.h>
+#include <linux/math.h>
 #include <linux/minmax.h>
+#include <linux/random.h>
 #include <linux/virtio_config.h>
 #include "vb.h"
 
 /* First and longest pause, s. */
 #define REST_MIN_S	1U
 #define REST_MAX_S	300U
+
+/*
+ * Guests of a host that stalled have all been left waiting at one moment: up to one part
+ * in so many of the pause is added to it, by chance.
+ */
+#define REST_SPREAD	4
 
 /* Somebody has the device, who may be about to let go of it: look again then, ms. */
 #define BUSY_MS		100
@@ -44,7 +52,9 @@ void aeration_vb_rest(struct vb *vb)
 	dev_warn(&vb->vdev->dev,
 		 "%s; device reset, its blocks are back with the guest; it is tried again in %u s\n",
 		 vb->why, vb->rest_s);
-	queue_delayed_work(system_freezable_wq, &vb->back, vb->rest_s * HZ);
+	queue_delayed_work(system_freezable_wq, &vb->back, vb->rest_s * HZ +
+			   reciprocal_scale(get_random_u32(),
+					    vb->rest_s * HZ / REST_SPREAD));
 }
 
 /*

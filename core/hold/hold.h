@@ -197,7 +197,7 @@ void aeration_surrender_go_on(enum surrender_stop why);
 void aeration_surrender_end(void);
 bool aeration_surrender_kick(unsigned long surplus);
 u32 aeration_surrender_pause_ms(void);
-int aeration_surrender_flush(bool again, bool (*cancelled)(void));
+int aeration_surrender_flush(bool again, bool at_once, bool (*cancelled)(void));
 int aeration_surrender_scrub(struct aerator_dev_info *dev, bool scrub);
 
 /* reclaim.c */

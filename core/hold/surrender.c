@@ -377,6 +377,7 @@ static bool may_begin(unsigned long blocks)
 /**
  * aeration_surrender_flush - surrender all surplus now, whatever the window says
  * @again: no matter: what is held has no backing until it is restored
+ * @at_once: no matter: it always is
  * @cancelled: is it not wanted any more?
  *
  * No more than there is at the beginning: what is freed meanwhile has no part in
@@ -387,7 +388,7 @@ static bool may_begin(unsigned long blocks)
  *	may go at present, the source being stopped included, -EIO if it did not take what
  *	was offered.
  */
-int aeration_surrender_flush(bool again, bool (*cancelled)(void))
+int aeration_surrender_flush(bool again, bool at_once, bool (*cancelled)(void))
 {
 	u64 errors = aeration_batch_not_taken();
 	unsigned long left = flush_budget(), went = 0, blocks = left;

@@ -2,6 +2,7 @@
 /*
  * Report all surplus now: before a snapshot or a migration, say.
  */
+#include <linux/delay.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
@@ -11,8 +12,11 @@
 /* A flush gives up after this many passes in a row without progress. */
 #define FLUSH_IDLE_PASSES	3
 
-static DEFINE_MUTEX(flush_lock);	/* protects is_open, and one at a time */
-static bool is_open;
+/* How often to look whether a flush that rests is still wanted, ms. */
+#define REST_MS	100U
+
+static DEFINE_MUTEX(flush_lock);	/* one at a time; is_open becomes true under it */
+static bool is_open;			/* read without it, too, by one that rests */
 
 static u64 pages_reported(void)
 {
@@ -27,18 +31,43 @@ static u64 pages_reported(void)
  */
 void aeration_flush_open(bool open)
 {
+	/* One that rests is not waited for. */
+	if (!open)
+		WRITE_ONCE(is_open, false);
 	mutex_lock(&flush_lock);
-	is_open = open;
+	WRITE_ONCE(is_open, open);
 	mutex_unlock(&flush_lock);
+}
+
+/*
+ * Where much has gone just now the host has a rest, whoever took it.
+ * Return: 0, or why not to go on.
+ */
+static int rest(bool (*cancelled)(void))
+{
+	unsigned int ms;
+
+	while (READ_ONCE(is_open) && !cancelled() &&
+	       (ms = aeration_manners_rest_ms()))
+		msleep(min(ms, REST_MS));
+	if (cancelled())
+		return -EINTR;
+	return READ_ONCE(is_open) ? 0 : -ENODEV;
 }
 
 /* Report until nothing is left, or as much as could be at the beginning. */
 static int report_all(bool (*cancelled)(void))
 {
-	u64 errors = aeration_batch_not_taken(), before = pages_reported(), done;
-	unsigned long left = aeration_grant_all(), budget = left;
+	u64 errors = aeration_batch_not_taken(), before, done;
+	unsigned long left, budget;
 	unsigned int idle = 0;
+	int err = rest(cancelled);
 
+	if (err)
+		return err;
+	before = pages_reported();
+	left = aeration_grant_all();
+	budget = left;
 	while (budget) {
 		aeration_pass_wait();
 		done = pages_reported() - before;
@@ -49,8 +78,9 @@ static int report_all(bool (*cancelled)(void))
 			return -EIO;
 		if (!left || idle == FLUSH_IDLE_PASSES)
 			break;
-		if (cancelled())
-			return -EINTR;
+		err = rest(cancelled);
+		if (err)
+			return err;
 		budget = aeration_grant_all();
 	}
 	return 0;
@@ -59,6 +89,7 @@ static int report_all(bool (*cancelled)(void))
 /**
  * aeration_report_flush - report all surplus now, whatever the window says
  * @again: what was reported before, too
+ * @at_once: the host waits for it, and says itself how fast it may go: no cap
  * @cancelled: does whoever asked not want it any more?
  *
  * Returns when nothing is left that could be reported, or when as much was
@@ -69,9 +100,9 @@ static int report_all(bool (*cancelled)(void))
  *	more once reporting is stopped, and then it ends.
  * Return: 0, -EINTR if it was cancelled, -EIO if the hypervisor did
  *	not take what was offered, -EOPNOTSUPP if passes cannot be started on this kernel,
- *	-ENODEV if reporting is not started.
+ *	-ENODEV if reporting is not started, or was stopped meanwhile.
  */
-int aeration_report_flush(bool again, bool (*cancelled)(void))
+int aeration_report_flush(bool again, bool at_once, bool (*cancelled)(void))
 {
 	int err = -ENODEV;
 
@@ -80,9 +111,11 @@ int aeration_report_flush(bool again, bool (*cancelled)(void))
 		err = -EOPNOTSUPP;
 	} else if (is_open) {
 		aeration_grant_suspend(true);
+		aeration_manners_at_once(at_once);
 		if (again)
 			aeration_known_forget();
 		err = report_all(cancelled);
+		aeration_manners_at_once(false);
 		aeration_grant_suspend(false);
 	}
 	mutex_unlock(&flush_lock);

@@ -98,6 +98,13 @@ static int ms_until(u64 ms)
 	return ms > now ? min_t(u64, ms - now, INT_MAX) : 0;
 }
 
+/* What a pass may take, pages. */
+static unsigned long most(void)
+{
+	return aeration_manners_most((unsigned long)PAGE_REPORTING_CAPACITY <<
+				     aeration_census_largest());
+}
+
 /* The hypervisor took a batch. What a flush grants is not the pacer's to regret. */
 static void on_told(unsigned long pages)
 {
@@ -134,8 +141,9 @@ static bool on_ended(unsigned long pages, u64 ns)
 {
 	u64 pause = div_u64(ns, NSEC_PER_MSEC / PASS_SHARE);
 
+	aeration_manners_spent(pages);
 	if (pages >= worth(aeration_known_reported()))
-		return true;
+		return !aeration_manners_rest_ms();
 	spin_lock(&state.lock);
 	state.pass_at = aeration_watch_now_ms() +
 			min_t(u64, pause, PASS_PAUSE_MAX_MS);
@@ -182,6 +190,7 @@ void aeration_grant_start(bool asked_only)
 	state.asked_only = asked_only;
 	spin_unlock(&state.lock);
 	aeration_known_nothing();
+	aeration_manners_start();
 }
 
 /**
@@ -225,7 +234,7 @@ void aeration_grant_suspend(bool suspend)
  * aeration_grant_all - grant all that is free beyond the reserve
  *
  * Context: process context, while suspended; sleeps until all memory is counted.
- * Return: pages; not 0 if a pass has begun.
+ * Return: pages, of which the pass takes what the cap leaves; not 0 if one has begun.
  */
 unsigned long aeration_grant_all(void)
 {
@@ -243,7 +252,7 @@ unsigned long aeration_grant_all(void)
 	reported = aeration_known_reported();
 	budget = aeration_pacer_budget(budget, reported,
 				       aeration_known_reportable(reported));
-	aeration_pass_grant(budget, true);
+	aeration_pass_grant(min(budget, most()), true);
 	return budget;
 }
 
@@ -329,7 +338,7 @@ static bool grant(unsigned long surplus, bool settled)
 			state.unused++;
 		else
 			state.unused_until = now + UNUSED_MS;
-		aeration_pass_grant(budget, false);
+		aeration_pass_grant(min(budget, most()), false);
 	}
 	spin_unlock(&state.lock);
 	return ok;
@@ -396,9 +405,9 @@ static int report_tick(const struct watch_sample *sample)
 	spin_lock(&state.lock);
 	asks = state.asks;
 	suspended = state.suspended || state.asked_only;
-	paused = max_t(int, ms_until(state.pass_at),
-		       aeration_backoff_left(&state.pause,
-					     aeration_watch_now_ms()));
+	paused = max3(ms_until(state.pass_at), (int)aeration_manners_rest_ms(),
+		      (int)aeration_backoff_left(&state.pause,
+						 aeration_watch_now_ms()));
 	/* What the mm left of a grant does not outlive the surplus. */
 	if (!suspended)
 		aeration_pass_limit(gap);

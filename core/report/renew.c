@@ -7,6 +7,7 @@
 #define pr_fmt(fmt) "aeration: " fmt
 
 #include <linux/export.h>
+#include <linux/jiffies.h>
 #include <linux/notifier.h>
 #include <linux/printk.h>
 #include <linux/random.h>
@@ -24,12 +25,19 @@ static void renew_fn(struct work_struct *work)
 				    READ_ONCE(reason));
 }
 
-static DECLARE_WORK(renew, renew_fn);
+static DECLARE_DELAYED_WORK(renew, renew_fn);
 
+/*
+ * What one guest hears of, hundreds of the same host may hear of at this moment: copies
+ * of one, or all that have moved. Each waits for a time of its own. A copy has other
+ * random numbers by now, see add_vmfork_randomness(); and if a wait was under way when it
+ * was made, all copies have that: it begins anew.
+ */
 static int renew_for(const char *what)
 {
 	WRITE_ONCE(reason, what);
-	queue_work(aeration_request_wq, &renew);
+	mod_delayed_work(aeration_request_wq, &renew,
+			 msecs_to_jiffies(aeration_manners_delay_ms()));
 	return NOTIFY_DONE;
 }
 
@@ -76,7 +84,7 @@ int aeration_renew_init(void)
 	err = register_random_vmfork_notifier(&fork_nb);
 	if (err) {
 		unregister_pm_notifier(&sleep_nb);
-		cancel_work_sync(&renew);
+		cancel_delayed_work_sync(&renew);
 	}
 	return err;
 }
@@ -90,5 +98,5 @@ void aeration_renew_exit(void)
 {
 	unregister_random_vmfork_notifier(&fork_nb);
 	unregister_pm_notifier(&sleep_nb);
-	cancel_work_sync(&renew);
+	cancel_delayed_work_sync(&renew);
 }

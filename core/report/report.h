@@ -22,8 +22,8 @@
  *
  * From the top down: source.c starts and stops; renew.c hears that the host may have
  * backed everything anew; flush.c does not wait for a decision; grant.c decides;
- * known.c knows how much is reported; pass.c has the passes and what the mm calls;
- * census.c counts; refresh.c forgets;
+ * manners.c thinks of the other guests of the host; known.c knows how much is reported;
+ * pass.c has the passes and what the mm calls; census.c counts; refresh.c forgets;
  * hook.c takes the mm's work item. Each has its own state, and nobody else's.
  */
 #ifndef _AERATION_REPORT_H
@@ -42,7 +42,7 @@ int aeration_renew_init(void);
 void aeration_renew_exit(void);
 
 /* flush.c */
-int aeration_report_flush(bool again, bool (*cancelled)(void));
+int aeration_report_flush(bool again, bool at_once, bool (*cancelled)(void));
 bool aeration_report_refresh(void);
 void aeration_flush_open(bool open);
 
@@ -69,6 +69,14 @@ void aeration_grant_start(bool asked_only);
 void aeration_grant_retune(void);
 void aeration_grant_suspend(bool suspend);
 unsigned long aeration_grant_all(void);
+
+/* manners.c */
+u32 aeration_manners_delay_ms(void);
+void aeration_manners_start(void);
+void aeration_manners_spent(unsigned long pages);
+unsigned int aeration_manners_rest_ms(void);
+unsigned long aeration_manners_most(unsigned long batch);
+void aeration_manners_at_once(bool at_once);
 
 /* pass.c */
 int aeration_pass_start(struct aerator_dev_info *dev,

@@ -28,6 +28,8 @@ refuse EINVAL "a window above a minute is refused" modprobe aeration window_ms=6
 refuse EINVAL "a negative window is refused" modprobe aeration window_ms=-1
 refuse EINVAL "a limit to backing off above a minute is refused" modprobe aeration backoff_ms=60001
 refuse EINVAL "a reserve above 16 TiB is refused" modprobe aeration reserve_mb=16777217
+refuse EINVAL "a spread above an hour is refused" modprobe aeration spread_ms=3600001
+refuse EINVAL "a cap above 1 TiB a second is refused" modprobe aeration cap_mb=1048577
 refuse EINVAL "an order beyond the largest is refused" modprobe aeration order=11
 check "nothing was loaded by that" [ ! -e $S ]
 modprobe aeration backend=vmware
@@ -52,6 +54,11 @@ check "and shows as the parameter" is $P/backoff_ms 5000
 refuse EINVAL "a bad limit is refused" put $S/backoff_ms 60001
 check "and changes nothing" is $S/backoff_ms 5000
 check "no window is in force while nothing runs" is $S/window_now_ms 0
+check "a cap is taken at run time" put $P/cap_mb 0
+check "and kept" is $P/cap_mb 0
+check "a spread is taken at run time" put $P/spread_ms 0
+check "and kept" is $P/spread_ms 0
+refuse EINVAL "a spread that is none is refused" put $P/spread_ms -1
 check "a reserve is taken" put $S/reserve_mb 64
 check "and shows as the parameter" is $P/reserve_mb 64
 refuse EINVAL "a bad reserve is refused" put $S/reserve_mb -5
