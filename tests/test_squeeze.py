@@ -21,6 +21,9 @@ HOT_MIB = MEM_MIB // 5
 DISK_MIB = COLD_MIB + HOT_MIB + 200
 PAGE = 4096
 
+# What the device asks for when nothing is asked for: VIRTIO_BALLOON_CMD_ID_DONE.
+HINT_DONE = 1
+
 # Of what is in use, as much may be read again: one part in fifty.
 HOT_AGAIN = HOT_MIB * MIB // PAGE // 50
 
@@ -358,7 +361,10 @@ wait
 """
 
 
-# For a few seconds there is always somebody who has to reclaim memory before it has some.
+# For a few seconds there is somebody who has to reclaim memory before it has some, but
+# for the moment in which the program has just freed its own: a squeeze that fits in there
+# takes all (seen one time in six).
+TRIES = 4
 SHORT_OF_MEMORY = """
 /opt/aeration/memwork churn 800 4 >/dev/null &
 dd if=/tmp/disk/stream of=/dev/null bs=128k 2>/dev/null &
@@ -392,8 +398,110 @@ def test_it_ends(image, kernel):
             f"sleep 0.1; echo 1 > {guest.SYSFS}/request/cancel"))
         assert why == "called off" and took < 0.1 + 0.1 + 0.1
         vm.run("busybox truncate -s 4G /tmp/disk/stream")
-        why, _ = ends(vm, "cache=0 within=60000", beside=SHORT_OF_MEMORY)
-        assert why in ("others need memory", "read again")
+        for _ in range(TRIES):
+            why, _ = ends(vm, "cache=0 within=60000", beside=SHORT_OF_MEMORY)
+            if why in ("others need memory", "read again"):
+                break
+        else:
+            pytest.fail(f"{TRIES} squeezes went on while others needed memory: {why}")
+        guest.unload(vm)
+
+
+# What goes on beside it, in a guest of 1 GiB: what it is asked for; before it, and
+# after it.
+BESIDE = {
+    # A cgroup that waits for memory all the time, and reads the same files again: for
+    # the second time when it begins.
+    "limit": ("", "mkdir /sys/fs/cgroup/small && "
+              "echo +memory > /sys/fs/cgroup/cgroup.subtree_control && "
+              "echo 40M > /sys/fs/cgroup/small/memory.max && "
+              "(echo 0 > /sys/fs/cgroup/small/cgroup.procs; "
+              "while [ ! -e /tmp/enough ]; do "
+              "dd if=/tmp/disk/busy of=/dev/null bs=128k 2>/dev/null; done) & "
+              "until awk '/^workingset_refault_file/ { n = $2 } END { exit (n < 10000) }' "
+              "/sys/fs/cgroup/small/memory.stat 2>/dev/null; do sleep 0.1; done",
+              "touch /tmp/enough; wait"),
+    # Swap that is soon full: what does not fit there stays. Files that are in use have
+    # the kernel reclaim, too.
+    "swap": ("cache=0", "/opt/aeration/memwork hold 200 > /tmp/held & "
+             "until grep -q touched /tmp/held; do sleep 0.1; done; "
+             "for i in 1 2 3; do "
+             "dd if=/tmp/disk/busy of=/dev/null bs=128k 2>/dev/null; done; "
+             "modprobe zram num_devices=1 && echo 4M >/sys/block/zram0/disksize && "
+             "mkswap /dev/zram0 >/dev/null && swapon /dev/zram0 && "
+             f"echo 1 > {guest.SYSFS}/squeeze_anon",
+             "kill $(pidof memwork); swapoff /dev/zram0"),
+    # The file system cannot be written to.
+    "read-only": ("", "mount -o remount,ro /tmp/disk", "true"),
+}
+
+# A squeeze that looks just when whoever waits for memory does not ends early.
+BESIDE_TRIES = 3
+
+
+@pytest.mark.parametrize("what", BESIDE)
+def test_beside(image, kernel, what):
+    """Cold files go all the same."""
+    words, before, after = BESIDE[what]
+    with disk(600) as extra, Vm(kernel, f"beside-{what}-{kernel}", mem_mib=1024,
+                                extra=extra) as vm:
+        mount_disk(vm)
+        write_file(vm, "cold", 300)
+        write_file(vm, "busy", 100)
+        vm.run("modprobe aeration_virtio")
+        read_file(vm, "cold")
+        out = vm.run(f"{before}; for i in $(seq {BESIDE_TRIES}); do "
+                     f"echo squeeze {words} within=60000 > {guest.SYSFS}/request/start; "
+                     f"while grep -q ' running ' {STATUS}; do sleep 0.1; done; "
+                     f"cat {STATUS} {DONE}/ended_by {DONE}/reclaimed_bytes; done; "
+                     f"{after}", timeout=guest.HUNG).out
+        print(what, out, f"{vmstat(vm, 'pswpout')} pages swapped")
+        assert out.count(" squeeze done ") == BESIDE_TRIES, out
+        taken = sum(map(int, re.findall(r"^(\d+)$", out, re.M))) // MIB
+        assert taken > 200, out
+        guest.unload(vm)
+
+
+def test_out_of_memory(image, kernel):
+    """The program that is too large is killed, and the squeeze has ended by then."""
+    with disk(600) as extra, Vm(kernel, f"sqoom-{kernel}", mem_mib=1024, extra=extra,
+                                allow=("Out of memory: Killed .*memwork",
+                                       r"\S+ invoked oom-killer", "Call Trace:")) as vm:
+        mount_disk(vm)
+        write_file(vm, "cold", 400)
+        vm.run("modprobe aeration_virtio window_ms=0")
+        read_file(vm, "cold")
+        # The kernel would refuse it so much at once.
+        vm.run("echo 1 > /proc/sys/vm/overcommit_memory; "
+               "/opt/aeration/memwork burst 2000 & sleep 0.2; "
+               f"echo squeeze cache=0 within=60000 > {guest.SYSFS}/request/start; wait",
+               timeout=guest.HUNG, check=False)
+        vm.wait_until(lambda: " running " not in vm.text(STATUS), "the squeeze to end",
+                      guest.SOON)
+        assert " squeeze done " in vm.text(STATUS)
+        assert vmstat(vm, "oom_kill") == 1
+        read_file(vm, "cold")
+        assert squeeze(vm) == "done"
+        guest.unload(vm)
+
+
+def test_host_and_guest_at_once(image, kernel):
+    """One after the other, and each is told what came of its own."""
+    with disk(600) as extra, guest.vhost_guest(
+            kernel, "both", features=(32, 3, 5), mem_mib=1024, extra=extra) as (
+                vm, device):
+        mount_disk(vm)
+        write_file(vm, "cold", 300)
+        vm.run("modprobe aeration squeeze_for_host=1 && modprobe aeration_virtio")
+        read_file(vm, "cold")
+        job = vm.start(f"for i in 1 2 3 4 5; do echo 1 > {guest.SYSFS}/squeeze; done")
+        vm.wait_until(device.hint, "the device to ask", guest.SOON)
+        device.wait_for(lambda stats: stats.config[2] == HINT_DONE, guest.SOON,
+                        "the device to be done")
+        job.wait()
+        vm.wait_until(lambda: " running " not in vm.text(STATUS), "all to end",
+                      guest.SOON)
+        assert cached_mib(vm) < 100
         guest.unload(vm)
 
 

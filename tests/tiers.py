@@ -41,6 +41,9 @@ def pytest_addoption(parser):
                      "all for a test that is named with ::)")
     parser.addoption("--minutes", type=float, default=30,
                      help="for each part of the long tier (default 30)")
+    parser.addoption("--seed", type=int, default=1,
+                     help="of the long tier: of what comes in an order by chance "
+                     "(default 1)")
     parser.addoption("--again", action="store_true",
                      help="of the long tier, what is done already, too")
     parser.addoption("--resume", action="store_true",

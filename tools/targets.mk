@@ -55,6 +55,12 @@
 ##       MINUTES=60             for so long each part (default 30)
 ##       AGAIN=1                from the beginning; else what an earlier one that
 ##                            was cut short has not done yet
+##   make soak                of these what guests and hosts do in an order by chance,
+##                            on QEMU, with hintd, in a Debian guest, on Xen; tables
+##                            of what is left each time in build/results
+##       HOURS=1                for so long, two places beside each other (default 8)
+##       SEED=7                 another order (default 1)
+##       AGAIN=1                as above
 ##   make matrix              the part of it that boots one image on every host:
 ##                            a table on the terminal, and in build/results
 ##       LIST=1                 list the cells, and say which are left out and why
@@ -86,7 +92,8 @@ TESTS ?= tests
 PLAIN_ENV := env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES \
 	     -u MAKE_TERMOUT -u MAKE_TERMERR -u KDIR -u KVER -u KERNEL -u MIB \
 	     -u TESTS -u JOBS -u HOST -u SECONDS -u PLACE -u ONLY -u ROUNDS \
-	     -u OLD -u NEW -u CELL -u LIST -u ROTATE -u MINUTES -u AGAIN -u RESUME \
+	     -u OLD -u NEW -u CELL -u LIST -u ROTATE -u MINUTES -u AGAIN \
+	     -u RESUME -u HOURS -u SEED \
 	     PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=tests
 PYTHON := $(PLAIN_ENV) /usr/bin/python3
 KERNEL_OPTIONS := $(foreach one,$(KERNEL),--kernel $(one))
@@ -182,9 +189,17 @@ check check-all: image
 	@cd "$(TOP)" && exec $(PYTEST) -v --tier $(TIER) \
 	  $(if $(ROTATE),--rotate "$(ROTATE)") $(if $(RESUME),--resume) $(TESTS)
 
+LONG = $(PYTEST) -v --tier long $(if $(SEED),--seed "$(SEED)") \
+	  $(if $(AGAIN),--again)
+
 check-long: image
-	@cd "$(TOP)" && exec $(PYTEST) -v --tier long \
-	  $(if $(MINUTES),--minutes "$(MINUTES)") $(if $(AGAIN),--again) $(TESTS)
+	@cd "$(TOP)" && exec $(LONG) $(if $(MINUTES),--minutes "$(MINUTES)") $(TESTS)
+
+# Four places in two turns.
+soak: JOBS := 2
+soak: image
+	@minutes=$$(awk -v hours="$(or $(HOURS),8)" 'BEGIN { print hours * 30 }') && \
+	  cd "$(TOP)" && exec $(LONG) --minutes "$$minutes" tests/test_soak.py
 
 # What CELL and KERNEL name is looked at before anything is built.
 CELL_OPTIONS = $(foreach one,$(CELL),--cell "$(one)")
@@ -214,4 +229,4 @@ clean-cache:
 
 .PHONY: modules modules_install install-tree uninstall-tree aerationctl aerationctl_install deb hintd \
 	hintd_install pacesim pacing-plot fuzz help packages setup image demo \
-	bench bench-compare check check-all check-long matrix matrix-list clean clean-cache
+	bench bench-compare check check-all check-long soak matrix matrix-list clean clean-cache
