@@ -22,11 +22,18 @@ static void use_pfns(struct xb_io *io)
 		io->frame[i] = io->pfn[i];
 }
 
+/* What gives memory, not what undoes half a populate; both name the calls below. */
+static struct xb_io react_io;
+
 /* As struct xb_calls has it. Process context; may sleep; allocates nothing. */
 static unsigned int decrease(struct xb_io *io)
 {
 	unsigned int done;
 
+	if (io == &react_io && aeration_xb_is_tracked()) {
+		io->err = -EAGAIN;
+		return 0;
+	}
 	if (aeration_xb.pv) {
 		done = aeration_xb_pv_decrease(io);
 	} else {
@@ -58,7 +65,7 @@ static unsigned int populate(struct xb_io *io)
  *	its extents are single pages
  *
  * A page that Xen populates on demand counts as backed: it can be used, and it
- * can be given to Xen.
+ * can be given to Xen. During a live migration one that is not written to is read-only.
  *
  * Context: any.
  * Return: 1, 0, or a negative error if Xen does not say.
@@ -68,7 +75,8 @@ int aeration_xb_is_backed(unsigned long pfn)
 	struct xen_hvm_get_mem_type ask = { .domid = DOMID_SELF, .pfn = pfn };
 	int err = aeration_xen_mem_type(&ask);
 
-	if (!err && ask.mem_type == HVMMEM_ram_rw)
+	if (!err && (ask.mem_type == HVMMEM_ram_rw ||
+		     ask.mem_type == HVMMEM_ram_ro))
 		return 1;
 	if (!err && ask.mem_type == HVMMEM_mmio_dm)
 		return 0;
@@ -119,9 +127,12 @@ static int xb_react(struct aerator_dev_info *dev, struct aerator_batch *batch)
 		return -ENODEV;
 	react_io.order = READ_ONCE(aeration_xb.order);
 	err = aeration_xb_deliver(&react_io, batch);
+	if (!err)
+		aeration_xb_mark_written(batch);
 	if (err && err != -EAGAIN)
 		return give_up(dev, err);
-	if (err && !aeration_xb.order_known && aeration_xb.order)
+	if (err && !aeration_xb.order_known && aeration_xb.order &&
+	    !aeration_xb_is_tracked())
 		try_smaller();
 	return err;
 }
@@ -132,10 +143,21 @@ static int xb_restore(struct aerator_dev_info *dev, struct aerator_batch *batch)
 
 	restore_io.order = READ_ONCE(aeration_xb.order);
 	err = aeration_xb_fetch(&restore_io, batch);
+	if (!err)
+		aeration_xb_mark_written(batch);
 	if (err && err != -EAGAIN)
 		pr_err_ratelimited("Xen refuses to give memory back: error %d\n",
 				   err);
 	return err;
+}
+
+static bool xb_ready(struct aerator_dev_info *dev, u64 bytes)
+{
+	if (!bytes || !aeration_xb_is_tracked())
+		return aeration_xb_toolstack_ready(dev, bytes);
+	aerator_say(dev->ops->name, dev, AERATOR_WAITS,
+		    "Xen keeps track of what this domain writes, as for a live migration");
+	return false;
 }
 
 static void xb_note_held(struct aerator_dev_info *dev, u64 bytes, bool starved)
@@ -150,7 +172,7 @@ static const struct aerator_ops xb_ops = {
 	.residency = AERATOR_DURABLE,
 	.react = xb_react,
 	.restore = xb_restore,
-	.ready = aeration_xb_toolstack_ready,
+	.ready = xb_ready,
 	.note_held = xb_note_held,
 };
 

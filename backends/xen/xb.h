@@ -12,6 +12,7 @@
  *	pv.c		what a PV domain has to do besides: it sees real frames
  *	hypercall.c	the hypercalls, counted, and the largest extent Xen takes
  *	nodes.c		which virtual NUMA node a page belongs to
+ *	tracked.c	what goes and comes during a live migration
  *	xenstore.c	tells the toolstack how much is held, and reads its numbers
  *
  * Who may touch what:
@@ -83,6 +84,10 @@ long aeration_xb_own_pages(unsigned int op);
 void aeration_xb_nodes_find(void);
 void aeration_xb_nodes_forget(void);
 unsigned int aeration_xb_node_flags(unsigned long pfn);
+
+/* tracked.c */
+bool aeration_xb_is_tracked(void);
+void aeration_xb_mark_written(const struct aerator_batch *batch);
 
 /* balloon.c */
 void aeration_xb_balloon_start(void);
