@@ -275,6 +275,7 @@ int aerator_startup(struct aerator_dev_info *dev)
 		return err;
 	if (!dev->capacity)
 		dev->capacity = AERATOR_CAPACITY;
+	dev->limit = ULONG_MAX;
 	dev->batch = kvzalloc(struct_size(dev->batch, block, dev->capacity),
 			      GFP_KERNEL);
 	if (!dev->batch)

@@ -35,6 +35,11 @@ static int __init aeration_init(void)
 		pr_err("cannot hear of hibernation: error %d\n", err);
 		goto out_hold;
 	}
+	err = aeration_known_init();
+	if (err) {
+		pr_err("cannot hear of memory that goes: error %d\n", err);
+		goto out_renew;
+	}
 	aeration_registry_init();
 	aeration_request_init(aeration_sysfs_ended);
 	aeration_idle_init(aeration_request_squeeze_idle);
@@ -50,6 +55,8 @@ out_registry:
 	aeration_idle_exit();
 	aeration_again_exit();
 	aeration_registry_exit();
+	aeration_known_exit();
+out_renew:
 	aeration_renew_exit();
 out_hold:
 	aeration_hold_exit();
@@ -67,6 +74,7 @@ static void __exit aeration_exit(void)
 	aeration_again_exit();
 	aeration_sysfs_stop();
 	aeration_registry_exit();
+	aeration_known_exit();
 	aeration_renew_exit();
 	aeration_hold_exit();
 	aeration_watch_exit();

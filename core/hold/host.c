@@ -84,9 +84,9 @@ EXPORT_SYMBOL_GPL(aerator_scrub_ops);
 
 /**
  * aerator_limit_held - have no more held than the host allows
- * @dev: a durable device; nothing happens if it is not in use
- * @bytes: so much, whatever was asked for in the guest, as long as it is in use;
- *	U64_MAX: any amount
+ * @dev: a durable device between its startup and its shutdown, in use or not
+ * @bytes: so much, whatever was asked for in the guest, whenever it is in use; U64_MAX:
+ *	any amount
  *
  * What is held beyond it is restored, a step at a time.
  *
@@ -94,9 +94,11 @@ EXPORT_SYMBOL_GPL(aerator_scrub_ops);
  */
 void aerator_limit_held(struct aerator_dev_info *dev, u64 bytes)
 {
+	WRITE_ONCE(dev->limit, min_t(u64, bytes >> PAGE_SHIFT, ULONG_MAX));
+	smp_mb();	/* before hold.dev is read: see hold_start() */
 	if (!aeration_hold_is_for(dev))
 		return;
-	aeration_need_limit_held(min_t(u64, bytes >> PAGE_SHIFT, ULONG_MAX));
+	aeration_need_limit_held(READ_ONCE(dev->limit));
 	aeration_watch_kick();
 }
 EXPORT_SYMBOL_GPL(aerator_limit_held);

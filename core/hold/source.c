@@ -239,6 +239,8 @@ static int hold_start(struct aerator_dev_info *dev,
 		return err;
 	}
 	aeration_need_init();
+	smp_mb();	/* after hold.dev is written: see aerator_limit_held() */
+	aeration_need_limit_held(READ_ONCE(dev->limit));
 	aeration_surrender_start(dev);
 	WRITE_ONCE(hold.life, LIFE_GIVING);
 	aeration_watch_start(&hold_watch_ops, aeration_need_keep(),

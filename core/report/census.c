@@ -7,10 +7,9 @@
  * free block. The flags are read without zone->lock, some memory at a time, from where
  * the last part ended: what is counted changes under our eyes either way, a budget
  * made from it is an estimate, and a large guest must not have its allocator held up
- * by a count. Every value read is checked before it is used as a distance. As in
- * every walk of this kind a page may lose its memory map between the lookup and
- * the look, if memory is unplugged just then and the walk is preempted for as
- * long as that takes; a section is looked up once for all blocks in it.
+ * by a count. Every value read is checked before it is used as a distance. A section
+ * is looked up once for all blocks in it; its memory map does not go before the part
+ * is done, see on_memory() in known.c.
  */
 #include <linux/log2.h>
 #include <linux/minmax.h>

@@ -7,13 +7,15 @@
  * counted anew, a bounded part of memory at a time. The latter is what the allocator
  * counts itself, less the ledger.
  *
- * Locks: known.counting is held by who counts; known.lock protects the times.
+ * Locks: known.counting is held by who walks over memory; known.lock protects the times.
  */
 #include <linux/ktime.h>
 #include <linux/math64.h>
+#include <linux/memory.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
+#include <linux/notifier.h>
 #include <linux/spinlock.h>
 #include <linux/vmstat.h>
 #include "report.h"
@@ -192,7 +194,43 @@ unsigned int aeration_known_wait_ms(void)
  */
 void aeration_known_forget(void)
 {
+	mutex_lock(&known.counting);
 	aeration_refresh(aeration_pass_order());
+	mutex_unlock(&known.counting);
 	aeration_known_anew();
 	aeration_watch_set_out(0);
+}
+
+/*
+ * Who walks looks a section up before its pages. From now on it is not found; whoever
+ * found it before is waited for: next its memory map goes.
+ */
+static int on_memory(struct notifier_block *nb, unsigned long action, void *arg)
+{
+	if (action == MEM_OFFLINE)
+		aeration_known_anew();
+	return NOTIFY_OK;
+}
+
+static struct notifier_block memory_nb = { .notifier_call = on_memory };
+
+/**
+ * aeration_known_init - hear of memory that goes
+ *
+ * Context: process context, once, before anything is counted; may sleep.
+ * Return: 0 or a negative error.
+ */
+int aeration_known_init(void)
+{
+	return register_memory_notifier(&memory_nb);
+}
+
+/**
+ * aeration_known_exit - undo aeration_known_init()
+ *
+ * Context: process context, when the core is unloaded; may sleep.
+ */
+void aeration_known_exit(void)
+{
+	unregister_memory_notifier(&memory_nb);
 }

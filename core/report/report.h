@@ -92,6 +92,8 @@ void aeration_pass_wait(void);
 unsigned long aeration_pass_get_back(bool oom);
 
 /* known.c */
+int aeration_known_init(void);
+void aeration_known_exit(void);
 void aeration_known_nothing(void);
 void aeration_known_anew(void);
 bool aeration_known_count(void);

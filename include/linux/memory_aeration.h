@@ -161,6 +161,8 @@ struct aerator_ops {
  *	aerator_set_scrub() at any time
  * @asked_only: transient only: blocks go when somebody asks for all of them, and not by
  *	themselves; set by the backend before startup
+ * @limit: durable only: most pages that the host allows to be held; the core's, set by
+ *	aerator_limit_held()
  * @batch: the one batch of this device that @ops->react gets; belongs to the
  *	core, and to the backend while it is in @ops->react; there from startup
  *	to shutdown
@@ -170,6 +172,7 @@ struct aerator_dev_info {
 	unsigned int capacity;
 	bool scrub;
 	bool asked_only;
+	unsigned long limit;
 	struct aerator_batch *batch;
 };
 

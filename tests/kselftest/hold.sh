@@ -249,6 +249,11 @@ check "and that is said, too" is $S/why/loop "in use"
 # What the host allows, and what it has said it does not give back.
 put $L/limit_mb 64
 check "no more is held than the host allows" soon holds_no_more 64
+put $P/backend none
+put $P/backend loop
+soon holds 32
+check "what goes rests" soon settled
+check "nor when it is chosen anew" holds_no_more 64
 put $S/max_held 32M
 check "nor than was asked for here" soon holds_no_more 32
 put $S/max_held 100%
