@@ -174,6 +174,36 @@ def test_out_of_memory(image, kernel):
         assert total_kib(vm) == whole
 
 
+BUSY_MIB = 900		# what a program keeps using of it
+LEAST_MIB = 256	# what the host wants, and cannot have
+
+
+def test_more_than_there_is(image, kernel):
+    """A host that wants what is in use gets the rest, hears how much, and more later."""
+    with Vm(kernel, f"more-{kernel}") as vm:
+        whole = total_kib(vm)
+        vm.run("modprobe aeration_virtio")
+        job = guest.hold(vm, BUSY_MIB)
+        ask(vm, LEAST_MIB)
+        vm.wait_until(lambda: size_mib(vm) < BUSY_MIB + MEM_MIB // 4,
+                      "all that is not in use", guest.SOON)
+        vm.run("sleep 10")
+        assert size_mib(vm) > BUSY_MIB
+        left = int(vm.run("awk '/^MemAvailable/ { print $2 }' /proc/meminfo").out)
+        # A load may be on its way; the guest's own share is a 32nd.
+        assert left > whole / 32 - (16 << 10)
+        assert vmstat(vm, "oom_kill") == 0
+        print(f"{size_mib(vm)} MiB, {left >> 10} MiB available")
+        guest.free_held(vm, job)
+        guest.end_held(vm, job)
+        # But for a 32nd, which the guest keeps of what is available.
+        vm.wait_until(lambda: size_mib(vm) < LEAST_MIB + MEM_MIB / 16,
+                      "what came free to go, too", guest.SOON)
+        resize(vm, MEM_MIB)
+        guest.unload(vm)
+        assert total_kib(vm) == whole
+
+
 IN_PIECES_MIB = 1700	# of which every second page is free; few blocks are
 SINGLES_MIB = 400
 
@@ -210,9 +240,22 @@ def test_pages_move(image, kernel):
         guest.expect_free(vm, free)
 
 
+SCATTERED_MIB = 1600	# of which every second page is free
+
+
 def grow(vm, rng):
     """Another size."""
     resize(vm, rng.randrange(MEM_MIB // 4, MEM_MIB))
+
+
+def scatter(vm, rng):
+    """A program leaves memory in pieces while the host wants it: single pages go."""
+    resize(vm, MEM_MIB)
+    job = vm.start(f"exec /opt/aeration/memwork fragment {SCATTERED_MIB}")
+    vm.wait_until(lambda: job.says("touched"), "memory to be in pieces", guest.SOON)
+    resize(vm, MEM_MIB - rng.randrange(16, SCATTERED_MIB // 4))
+    guest.free_held(vm, job)
+    guest.end_held(vm, job)
 
 
 def compact(vm, rng):
@@ -250,11 +293,16 @@ def test_rounds(image, kernel, request):
     rng = random.Random(1)
     with Vm(kernel, f"rounds-{kernel}") as vm:
         whole, free = total_kib(vm), guest.measure_free(vm)
+        # Blocks do not move: have single pages in the balloon, too.
+        vm.run("echo never > /sys/kernel/mm/transparent_hugepage/enabled")
+        moves = vmstat(vm, "balloon_migrate")
         vm.run("modprobe aeration_virtio")
         for number in range(rounds):
-            step = rng.choice((grow, grow, compact, use, flush, reload, wish))
+            step = rng.choice((grow, grow, scatter, compact, compact, use, flush,
+                               reload, wish))
             print(f"{number}: {step.__name__}")
             step(vm, rng)
+        print(f"{vmstat(vm, 'balloon_migrate') - moves} pages were moved")
         resize(vm, MEM_MIB)
         guest.unload(vm)
         assert total_kib(vm) == whole

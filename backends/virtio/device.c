@@ -348,6 +348,15 @@ static enum vb_answer wait_long(struct vb *vb, struct vb_wait *wait,
 	return answer;
 }
 
+/*
+ * Has the queue another number than virtio 1.2, 5.5.2, gives it? Linux counts those that
+ * are there, and not every device does.
+ */
+static bool is_counted(const struct vb_wait *wait)
+{
+	return wait->vq->index != wait->queue;
+}
+
 /**
  * aeration_vb_await - wait until the device has used all buffers
  * @vb: the device
@@ -365,6 +374,8 @@ int aeration_vb_await(struct vb *vb, struct vb_wait *wait)
 		limit = min(limit, HASTY_MS);
 	switch (wait_long(vb, wait, limit)) {
 	case VB_ACK:
+		if (is_counted(wait))
+			WRITE_ONCE(vb->heard, true);
 		/* A device that is to take reports has to answer those. */
 		if (!READ_ONCE(vb->offered) || wait->queue >= VB_HINT)
 			WRITE_ONCE(vb->acked_at, jiffies);
@@ -377,7 +388,9 @@ int aeration_vb_await(struct vb *vb, struct vb_wait *wait)
 		break;
 	}
 	scnprintf(vb->why, sizeof(vb->why),
-		  "device did not answer within %u ms", limit);
+		  "device did not answer within %u ms%s", limit,
+		  is_counted(wait) && !READ_ONCE(vb->heard) ?
+		  "; perhaps it numbers its queues otherwise" : "");
 	aerator_note_timeout(&vb->dev);
 	return aeration_vb_give_up(vb, VB_RESTING);
 }

@@ -99,15 +99,23 @@ static int vb_validate(struct virtio_device *vdev)
 	return 0;
 }
 
-/* The value free pages hold, virtio 1.2, 5.5.6.6; little-endian on all devices. */
-static void tell_poison(struct virtio_device *vdev)
+/* The value free pages hold, virtio 1.2, 5.5.6.6. */
+static u32 poison(void)
 {
 	u32 value = 0;
 
+	if (free_pages_have_content() && !want_init_on_free())
+		memset(&value, PAGE_POISON, sizeof(value));
+	return value;
+}
+
+/* Little-endian on all devices. */
+static void tell_poison(struct virtio_device *vdev)
+{
+	u32 value = poison();
+
 	if (!virtio_has_feature(vdev, VIRTIO_BALLOON_F_PAGE_POISON))
 		return;
-	if (!want_init_on_free())
-		memset(&value, PAGE_POISON, sizeof(value));
 	virtio_cwrite_le(vdev, struct virtio_balloon_config, poison_val,
 			 &value);
 }
@@ -249,6 +257,8 @@ static void introduce(const struct vb *vb)
 	if (vb->cannot_report)
 		dev_warn(dev, "free pages are not reported: %s\n",
 			 vb->cannot_report);
+	else if (poison())
+		dev_warn(dev, "free pages hold a value (page_poison): the host may keep all that is reported\n");
 	dev_info(dev, "wire %s, %u blocks in a batch; statistics %s, hint runs %s, deflate on OOM %s\n",
 		 wire_names[vb->wire], vb->dev.capacity,
 		 str_on_off(vb->vq[VB_STATS]), str_on_off(vb->hints),

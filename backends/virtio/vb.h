@@ -196,6 +196,7 @@ struct vb_size {
  * @live_at: when the device was last set up, jiffies
  * @acked_at: when it last used all that it was waited for, jiffies; of the core's
  *	batches if the core has it
+ * @heard: it has used a buffer of a queue whose number may be another to it
  * @offered: the core has the device; under the device's own lock
  * @keeps: it is being brought back, and what is in the balloon stays there; likewise
  * @pages: what is in the balloon
@@ -230,6 +231,7 @@ struct vb {
 	unsigned int rest_s;
 	unsigned long live_at;
 	unsigned long acked_at;
+	bool heard;
 	bool offered;
 	bool keeps;
 	struct vb_pages pages;
