@@ -84,12 +84,17 @@ enum role balloon_role(const struct balloon *b, const struct queue *q)
 		{ BALLOON_F_REPORTING, ROLE_REPORTING },
 	};
 	unsigned int i, index = ROLE_DEFLATE + 1;
+	bool there;
 
 	if (q->index < index)
 		return (enum role)q->index;
-	for (i = 0; i < sizeof(optional) / sizeof(optional[0]); i++)
-		if (b->acked >> optional[i].bit & 1 && q->index == index++)
-			return optional[i].role;
+	for (i = 0; i < sizeof(optional) / sizeof(optional[0]); i++) {
+		there = b->acked >> optional[i].bit & 1;
+		if (!there && !(b->counted >> optional[i].bit & 1))
+			continue;
+		if (q->index == index++)
+			return there ? optional[i].role : ROLE_NONE;
+	}
 	return ROLE_NONE;
 }
 

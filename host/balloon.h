@@ -158,6 +158,7 @@ struct behaviour {
  * struct balloon - a device
  * @offered: feature bits
  * @acked: those the driver has accepted
+ * @counted: those that take a queue number even if the driver has not; none but in tests
  * @wire: how reports look
  * @config: the configuration
  * @config_changed: the driver is to be told
@@ -183,6 +184,7 @@ struct behaviour {
 struct balloon {
 	uint64_t offered;
 	uint64_t acked;
+	uint64_t counted;
 	enum wire wire;
 	struct balloon_config config;
 	bool config_changed;

@@ -436,11 +436,12 @@ def test_no_control_socket(tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-def test_host_asks_a_guest(image):
+@pytest.mark.parametrize("wire", ["sg", "hints"])
+def test_host_asks_a_guest(image, wire):
     """A real guest that runs: all that is free is back when the answer comes."""
     with tempfile.TemporaryDirectory(prefix="aeration-") as folder:
         path = f"{folder}/control"
-        with guest.hintd_at("sg", "--control-socket", path) as hintd, \
+        with guest.hintd_at(wire, "--control-socket", path) as hintd, \
                 guest.hintd_guest("7.3", "asked", hintd) as vm:
             vm.run("modprobe aeration window_ms=60000 && modprobe aeration_virtio")
             guest.wait_value(vm, "state", "running")

@@ -3,11 +3,17 @@
  * Commands on standard input, one a line; each is answered by one line.
  *
  *	mode NAME	be evil in this way
- *	role ROLE	to this queue: inflate, deflate, hinting or reporting
+ *	role ROLE	to this queue: inflate, deflate, stats, hinting or reporting
  *	delay MS	how long a while is
  *	hint		ask the guest for all that is free; "busy" if that cannot be
  *	unhint		do not ask it any more
+ *	start [ACK]	in mode firecracker: begin a hint run, which is done when the
+ *			guest is if anything follows
+ *	stop		and be done
+ *	transcript	what the guest has said in that mode, as JSON
  *	target PAGES	ask the guest to give up so many pages of 4 KiB
+ *	number WHAT	from now on, before a driver comes, the queues are numbered by
+ *			what is "accepted", "offered", or "fixed"
  *	stats		statistics as JSON
  */
 #include <inttypes.h>
@@ -38,10 +44,25 @@ static bool set_role(const char *name)
 		evil.role = ROLE_INFLATE;
 	else if (!strcmp(name, "deflate"))
 		evil.role = ROLE_DEFLATE;
+	else if (!strcmp(name, "stats"))
+		evil.role = ROLE_STATS;
 	else if (!strcmp(name, "hinting"))
 		evil.role = ROLE_HINTING;
 	else if (!strcmp(name, "reporting"))
 		evil.role = ROLE_REPORTING;
+	else
+		return false;
+	return true;
+}
+
+static bool set_numbers(struct balloon *b, const char *what)
+{
+	if (!strcmp(what, "accepted"))
+		b->counted = 0;
+	else if (!strcmp(what, "offered"))
+		b->counted = b->offered;
+	else if (!strcmp(what, "fixed"))
+		b->counted = ~0ULL;
 	else
 		return false;
 	return true;
@@ -57,9 +78,10 @@ static void show(struct balloon *b)
 {
 	/* Two objects: our own, a tab, and the statistics of any device. */
 	printf("{\"empty_irqs\": %" PRIu64 ", \"storms\": %" PRIu64
+	       ", \"retaken\": %" PRIu64
 	       ", \"resets\": %" PRIu64 ", \"late\": %" PRIu64
 	       ", \"late_bytes\": %" PRIu64 ", \"config\": [%u, %u, %u, %u]}\t",
-	       evil.empty_irqs, evil.storms, evil.resets, evil.late,
+	       evil.empty_irqs, evil.storms, evil.retaken, evil.resets, evil.late,
 	       evil.late_bytes,
 	       b->config.num_pages, b->config.actual, b->config.hint_cmd,
 	       b->config.poison_val);
@@ -79,6 +101,11 @@ static void obey_line(struct balloon *b, char *line)
 		show(b);
 		return;
 	}
+	if (!strcmp(line, "transcript")) {
+		firecracker_show();
+		putchar('\n');
+		return;
+	}
 	if (!strcmp(line, "hint")) {
 		puts(hints_ask(b) ? "busy" : "ok");
 		return;
@@ -89,8 +116,14 @@ static void obey_line(struct balloon *b, char *line)
 		ok = set_role(value);
 	else if (!strcmp(line, "delay"))
 		evil.delay_ns = strtoull(value, NULL, 10) * NS_PER_MS;
+	else if (!strcmp(line, "start"))
+		firecracker_start(b, *value);
+	else if (!strcmp(line, "stop"))
+		firecracker_stop(b);
 	else if (!strcmp(line, "unhint"))
 		hints_stop(b, "evil");
+	else if (!strcmp(line, "number"))
+		ok = set_numbers(b, value);
 	else if (!strcmp(line, "target"))
 		set_target(b, value);
 	else

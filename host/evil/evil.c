@@ -13,6 +13,10 @@
 
 #define ABSURD_LEN	0xffffffffU
 
+/* Bytes in a page of the balloon; and pages, from address 0 on, that are kept account of. */
+#define PAGE_BYTES	4096ULL
+#define KEPT_PAGES	(1U << 20)
+
 struct evil evil = {
 	.role = ROLE_REPORTING,
 	.delay_ns = 1000 * NS_PER_MS,
@@ -30,6 +34,9 @@ const char *const mode_names[NR_MODES] = {
 	[MODE_NO_WORK_IRQ] = "no-work-irq",
 	[MODE_CONFIG_STORM] = "config-storm",
 	[MODE_RESET] = "reset",
+	[MODE_LEAPS] = "leaps",
+	[MODE_RETAKE] = "retake",
+	[MODE_FIRECRACKER] = "firecracker",
 	[MODE_DIE] = "die",
 };
 
@@ -52,6 +59,10 @@ struct taken {
 /* Oldest first: buffers not used, and buffers used but not released. */
 static struct taken *pending, *late;
 static uint64_t next_pester;
+
+/* Is a page in the balloon? Only in MODE_RETAKE. */
+static bool kept[KEPT_PAGES];
+static uint64_t next_retake;
 
 static void append(struct taken **list, struct taken *t)
 {
@@ -164,7 +175,8 @@ static void come_back(struct balloon *b, uint64_t when)
 
 static bool is_early(const struct balloon *b, const struct taken *t)
 {
-	if (evil.mode != MODE_HOLD && evil.mode != MODE_CONFIG_STORM)
+	if (evil.mode != MODE_HOLD && evil.mode != MODE_CONFIG_STORM &&
+	    evil.mode != MODE_LEAPS)
 		return false;
 	return now_ns() < t->seen_ns + evil.delay_ns && !b->behaviour->hang_up;
 }
@@ -214,14 +226,23 @@ static void release_late(struct balloon *b)
 		come_back(b, late->seen_ns + evil.delay_ns);
 }
 
+/* None, one, all of 2 GiB, one more, and all that can be written down. */
+static uint32_t leap(void)
+{
+	static const uint32_t to[] = { 0, 1, 1U << 19, (1U << 19) + 1, ~0U };
+
+	return to[(unsigned int)rand() % (sizeof(to) / sizeof(to[0]))];
+}
+
 static void pester(struct balloon *b, struct queue *q)
 {
 	static const uint64_t one = 1;
 
 	if (now_ns() >= next_pester) {
 		next_pester = now_ns() + PESTER_NS;
-		if (evil.mode == MODE_CONFIG_STORM) {
-			b->config.num_pages ^= 1;
+		if (evil.mode != MODE_NO_WORK_IRQ) {
+			b->config.num_pages = evil.mode == MODE_LEAPS ?
+				leap() : b->config.num_pages ^ 1;
 			b->config_changed = true;
 			evil.storms++;
 		} else if (write(q->call, &one, sizeof(one)) ==
@@ -242,10 +263,62 @@ static void reset(struct queue *q)
 	balloon_signal(q);
 }
 
+/* Take buffers of inflate or deflate, and use them at once. */
+static void account(struct balloon *b, struct queue *q, bool in)
+{
+	uint64_t before = b->stats.inflated, page;
+	bool any = false;
+	size_t i;
+
+	while (balloon_take(b, q)) {
+		report_inflate(b);
+		for (i = 0; i < b->runs.nr; i++) {
+			page = b->runs.run[i].start / PAGE_BYTES;
+			if (page < KEPT_PAGES)
+				kept[page] = in;
+		}
+		if (in)
+			balloon_release(b, NEVER_NS);
+		runs_clear(&b->runs);
+		ring_push(&q->ring, b->chain.head, 0);
+		any = true;
+	}
+	if (!in)
+		b->stats.inflated = before;
+	if (any)
+		balloon_signal(q);
+}
+
+static void retake(struct balloon *b)
+{
+	uint32_t page;
+
+	if (now_ns() >= next_retake) {
+		next_retake = now_ns() + evil.delay_ns;
+		for (page = 0; page < KEPT_PAGES; page++) {
+			if (kept[page])
+				runs_add(&b->runs, page * PAGE_BYTES, PAGE_BYTES);
+			if (!runs_room(&b->runs) || page + 1 == KEPT_PAGES) {
+				runs_merge(&b->runs);
+				balloon_release(b, NEVER_NS);
+				runs_clear(&b->runs);
+			}
+		}
+		evil.retaken++;
+	}
+	come_back(b, next_retake);
+}
+
 static void serve(struct balloon *b, struct queue *q)
 {
 	enum role role = balloon_role(b, q);
 
+	if (evil.mode == MODE_RETAKE &&
+	    (role == ROLE_INFLATE || role == ROLE_DEFLATE)) {
+		account(b, q, role == ROLE_INFLATE);
+		retake(b);
+		return;
+	}
 	if (role != evil.role) {
 		/* Its pieces must not lie beside those that are kept here. */
 		do
@@ -253,9 +326,14 @@ static void serve(struct balloon *b, struct queue *q)
 		while (b->pending.q == q);
 		return;
 	}
+	if (evil.mode == MODE_FIRECRACKER) {
+		firecracker_serve(b, q);
+		return;
+	}
 	take(b, q);
 	release_late(b);
-	if (evil.mode == MODE_NO_WORK_IRQ || evil.mode == MODE_CONFIG_STORM)
+	if (evil.mode == MODE_NO_WORK_IRQ || evil.mode == MODE_CONFIG_STORM ||
+	    evil.mode == MODE_LEAPS)
 		pester(b, q);
 	if (evil.mode == MODE_RESET)
 		reset(q);
@@ -266,6 +344,9 @@ static void serve(struct balloon *b, struct queue *q)
 
 static uint16_t forget(struct balloon *b, struct queue *q)
 {
+	/* Whatever was in the balloon is the guest's. */
+	if (balloon_role(b, q) == ROLE_INFLATE)
+		memset(kept, 0, sizeof(kept));
 	if (balloon_role(b, q) != evil.role)
 		return honest.forget(b, q);
 	drop(&late);

@@ -19,6 +19,12 @@
  * @MODE_CONFIG_STORM: holds, and changes the configuration all the time
  * @MODE_RESET: forgets what it was given and begins at index 0, as if somebody
  *	had reset it
+ * @MODE_LEAPS: holds, and wants another size of the guest all the time, of those that
+ *	there cannot be, too
+ * @MODE_RETAKE: of inflate and deflate both: uses them at once, and takes what is in the
+ *	balloon again and again, as one may that is to be told before a page is used
+ *	(VIRTIO_BALLOON_F_MUST_TELL_HOST)
+ * @MODE_FIRECRACKER: of hints: what Firecracker does, see firecracker.c
  * @MODE_DIE: closes the connection when a buffer comes
  * @NR_MODES: how many there are
  */
@@ -34,6 +40,9 @@ enum mode {
 	MODE_NO_WORK_IRQ,
 	MODE_CONFIG_STORM,
 	MODE_RESET,
+	MODE_LEAPS,
+	MODE_RETAKE,
+	MODE_FIRECRACKER,
 	MODE_DIE,
 	NR_MODES
 };
@@ -42,9 +51,11 @@ enum mode {
  * struct evil - how to be evil; may be changed at any time
  * @mode: what to do; buffers that were not used in one mode are in the next
  * @role: of the queue that @mode is about; the others are served well
- * @delay_ns: the while of MODE_HOLD, MODE_EARLY and MODE_CONFIG_STORM
+ * @delay_ns: the while of MODE_HOLD, MODE_EARLY, MODE_CONFIG_STORM, MODE_LEAPS and
+ *	MODE_RETAKE
  * @empty_irqs: interrupts without work so far
  * @storms: changes of the configuration so far
+ * @retaken: times that it has taken again what is in the balloon
  * @resets: times it has reset itself so far
  * @late: buffers that were used and whose blocks are still to be released
  * @late_bytes: released after they were given back to the guest
@@ -55,6 +66,7 @@ struct evil {
 	uint64_t delay_ns;
 	uint64_t empty_irqs;
 	uint64_t storms;
+	uint64_t retaken;
 	uint64_t resets;
 	uint64_t late;
 	uint64_t late_bytes;
@@ -63,6 +75,12 @@ struct evil {
 extern struct evil evil;
 extern struct behaviour evil_behaviour;
 extern const char *const mode_names[NR_MODES];
+
+/* firecracker.c */
+void firecracker_start(struct balloon *b, bool on_stop);
+void firecracker_stop(struct balloon *b);
+void firecracker_serve(struct balloon *b, struct queue *q);
+void firecracker_show(void);
 
 /* control.c */
 bool control_obey(struct balloon *b);

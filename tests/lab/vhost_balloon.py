@@ -45,7 +45,7 @@ ABSURD_LEN = 0xffffffff
 
 MODES = ("normal", "silent", "hold", "early", "wrong-id", "twice",
          "absurd-len", "absurd-idx", "no-work-irq", "config-storm", "reset",
-         "die")
+         "leaps", "retake", "firecracker", "die")
 
 
 def program(name):
@@ -252,8 +252,11 @@ class VhostBalloon(Daemon):
     These may be set at any time:
     mode: one of MODES; host/evil/evil.h says what each does. What was not
     answered in one mode is answered, in order, according to the next.
-    delay_s: a while, of modes "hold", "early" and "config-storm".
+    delay_s: a while, of modes "hold", "early", "config-storm", "leaps" and "retake".
     affected: role of the queue that `mode` is about; the others are normal.
+
+    numbers: what gives a queue its number: the features that are "accepted", those
+    that are "offered", or none ("fixed").
 
     A reset of the device by the driver (or a reboot, an unload, a paused VM)
     stops the rings: what was seen and not answered is dropped, and nothing of
@@ -263,8 +266,9 @@ class VhostBalloon(Daemon):
     name = "evild"
 
     def __init__(self, socket_path, wire="sg", mode="normal", features=None,
-                 delay_s=1.0):
+                 delay_s=1.0, numbers="accepted"):
         super().__init__(socket_path, wire)
+        self.numbers = numbers
         bits = DEFAULT_FEATURES if features is None else tuple(features)
         self.features = sum(1 << bit for bit in set(bits))
         self._settings = {"mode": mode, "delay_s": delay_s,
@@ -276,6 +280,7 @@ class VhostBalloon(Daemon):
     def start(self):
         super().start()
         self._answer("ready")
+        self._tell(f"number {self.numbers}")
         self.delay_s = self._settings["delay_s"]
         self.mode = self._settings["mode"]
         return self
@@ -333,6 +338,18 @@ class VhostBalloon(Daemon):
     def unhint(self):
         """Do not ask it any more."""
         self._tell("unhint")
+
+    def begin_run(self, acknowledge):
+        """In mode "firecracker": begin a hint run, as its API does."""
+        self._tell("start ack" if acknowledge else "start")
+
+    def end_run(self):
+        """And end it."""
+        self._tell("stop")
+
+    def transcript(self):
+        """What the driver has said in that mode: [[word, bytes taken, and left]]"""
+        return json.loads(self._tell("transcript"))
 
     def set_target(self, num_pages):
         """Ask the driver to inflate to num_pages pages of 4 KiB."""
