@@ -26,6 +26,7 @@ import time
 import pytest
 
 import ktap
+import results
 from lab import cache
 
 REPO = cache.REPO
@@ -182,6 +183,7 @@ def test_model(name, run, tmp_path):
     assert "Search not completed" not in out and "too small" not in out, out
     states = int(re.search(r"^ *(\d+) states, stored", out, re.M)[1])
     print(f"{name} {run['name']}: {states} states, {seconds:.1f} s; {run['bound']}")
+    results.note("proofs", f"{name} {run['name']}", cases=states, seconds=round(seconds, 1))
     assert states >= run["states"], out
 
 
@@ -190,6 +192,14 @@ def model_mutants():
     return [pytest.param(name, run, mutant, id=f"{name}-{mutant['name']}")
             for name, model in table()["models"].items() for mutant in model["mutants"]
             for run in model["runs"] if run["name"] == mutant["run"]]
+
+
+def test_each_proof_has_a_mutant():
+    """Each run of a model, and each enumeration, is shown to be able to fail."""
+    for name, model in table()["models"].items():
+        assert {one["run"] for one in model["mutants"]} == \
+            {one["name"] for one in model["runs"]}, name
+    assert all(entry["mutants"] for entry in table()["enumerations"].values())
 
 
 @pytest.mark.all_only("it tries a model, not the product")
@@ -214,12 +224,16 @@ def build(tree, program, folder, *more):
 def test_enumeration(name, tmp_path):
     """Every case within the bound, under ASan and UBSan."""
     entry = table()["enumerations"][name]
-    status, out = run_bounded([build(REPO, f"enum_{name}", tmp_path)], tmp_path)
+    program = build(REPO, f"enum_{name}", tmp_path)
+    begin = time.monotonic()
+    status, out = run_bounded([program], tmp_path)
+    seconds = round(time.monotonic() - begin, 1)
     ktap.check(out)
     assert not status, out
     print(out)
     cases = int(re.search(r"^# (\d+) cases in all", out, re.M)[1])
     assert cases == entry["cases"], "proofs.json has another number"
+    results.note("proofs", name, cases=cases, seconds=seconds)
 
 
 def source_mutants():

@@ -204,3 +204,11 @@ def test_the_judge_can_fail(how):
     before, after, wanted = BAD[how]
     assert GOOD.count(before) == 1
     assert faults(GOOD.replace(before, after)) == wanted
+
+
+def test_all_can_be_shown():
+    """`make trust` has a part of each kind, with what was not run here, too."""
+    import trust	# it needs this module
+    parts = sections(trust.report())
+    assert set(parts) >= set(trust.PARTS)
+    assert all(body.strip() for body in parts.values())

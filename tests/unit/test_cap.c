@@ -41,6 +41,8 @@ static void time_that_stands_goes_back_or_leaps(void)
 	EXPECT_EQ(aeration_cap_spend(&cap, 5000, RATE, 0), 1001);
 	EXPECT_EQ(aeration_cap_spend(&cap, ~0ULL, ~0U, 0), 0);
 	EXPECT_EQ(cap.debt, 0);
+	/* So long that the pages it is worth are 0, in 64 bits. */
+	EXPECT_EQ(cap_owed(&(struct cap){ .debt = 1 }, 1ULL << 61, RATE), 0);
 }
 
 /* A caller that obeys, over half an hour: never more, and not much less. */
