@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """The lab itself: what it notices, what it keeps, and one boot per kernel."""
 
+import os
 import shutil
+import signal
 import stat
+import subprocess
+import sys
 import threading
 import types
 
@@ -139,6 +143,60 @@ def test_cache_is_locked(tmp_path):
     for thread in threads:
         thread.join()
     assert len(made) == 1
+
+
+def test_half_made_entries_go(tmp_path, monkeypatch):
+    """Those of keys that nobody asks for any more; not what is new, or being made."""
+    monkeypatch.setenv("AERATION_CACHE", str(tmp_path))
+    place = tmp_path / "one"
+    for name in ("old", "made", "new"):
+        (place / f"{name}.partial/root").mkdir(parents=True)
+        if name != "new":
+            os.utime(place / f"{name}.partial", (0, 0))
+    with cache.locked(place / ".made.lock", "made"):
+        path = cache.shared("one", "key", lambda place: None, quiet=True)
+    assert path.is_dir()
+    assert {one.name for one in place.glob("*.partial")} == \
+        {"made.partial", "new.partial"}
+
+
+MAKES_TIMEOUT = 60	# seconds; it takes one
+MAKES = """
+import pathlib, sys, time
+from lab import cache
+
+def make(place):
+    (place / "half").write_text("")
+    print("makes", flush=True)
+    if sys.argv[2] == "slowly":
+        time.sleep(600)
+    (place / "half").rename(place / "whole")
+
+print(cache.entry("e", "key", make, pathlib.Path(sys.argv[1])), flush=True)
+"""
+
+
+def test_who_waits_makes_what_was_cut_short(tmp_path):
+    """Of two that want an entry the second waits, says so, and makes it all if the first
+    is ended with ^C."""
+    def maker(how):
+        return subprocess.Popen(
+            [sys.executable, "-c", MAKES, tmp_path, how], stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": str(cache.REPO / "tests")})
+
+    with maker("slowly") as first:
+        assert first.stdout.readline() == "makes\n"
+        with maker("at once") as second:
+            said = second.stderr.readline()
+            first.send_signal(signal.SIGINT)
+            out, rest = second.communicate(timeout=MAKES_TIMEOUT)
+        first.communicate(timeout=MAKES_TIMEOUT)
+    said += rest + out
+    assert "another process is making it, waiting" in said
+    assert "found half-made, starting over" in said
+    assert [one.name for one in (tmp_path / "e").iterdir() if one.name != cache.STAMP] \
+        == ["whole"]
 
 
 def test_remove_does_not_follow_links(tmp_path):

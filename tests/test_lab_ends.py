@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 
+import verdict
 from lab import LabError, cache, kernels, roots, saved, scan, tally
 from lab import qemu as lab_qemu
 from lab.qemu import GuestError, Vm
@@ -49,12 +51,23 @@ STUCK = """
 [    1.013201] smpboot: Total of 2 processors activated (7327.53 BogoMIPS)
 """
 
+SPINS = """
+[  116.476531] watchdog: BUG: soft lockup - CPU#1 stuck for 108s! [cryptomgr_test:53]
+[  116.476531] Modules linked in:
+[  116.476531] CPU: 1 PID: 53 Comm: cryptomgr_test Tainted: G             L     6.1.0-57-amd64 #1
+[  116.476531] RIP: 0010:alg_test+0x4f/0x540
+[  116.476531] Call Trace:
+[  337.368551] rcu: INFO: rcu_preempt self-detected stall on CPU
+"""
+
 
 @pytest.mark.parametrize("text, began", [
     (STUCK, False),
     ("", False),
     (STUCK + "[    7.478873] Run /init as init process\n", True),
     (STUCK + "[    2.000000] BUG: made up by the lab\n", True),
+    (STUCK + SPINS, False),
+    (STUCK + SPINS + "[  130.000000] BUG: made up by the lab\n", True),
     (TRIPPED.format(""), True),
 ])
 def test_what_never_began(text, began):
@@ -64,6 +77,7 @@ def test_what_never_began(text, began):
 
 @pytest.mark.parametrize("text, wrong", [
     ("[    0.028000] tsc: PIT calibration deviates from HPET: 84791 2096011\n", True),
+    ("[    0.000000] tsc: No reference (HPET/PMTIMER) available\n", True),
     ("[    0.036000] tsc: Unable to calibrate against PIT\n", False),
 ])
 def test_a_clock_in_doubt(text, wrong):
@@ -100,6 +114,19 @@ def test_a_boot_that_hangs(emulated):
     with pytest.raises(GuestError, match="said nothing for 1 s and has run"):
         with Twice("6.1", "lab-hangs-twice", fresh=True):
             pass
+
+
+def test_the_emulator_may_fail_so_often_only():
+    """A run in which it failed once more has failed, though every test has passed."""
+    run = verdict.Verdict(None)
+    session = types.SimpleNamespace(exitstatus=pytest.ExitCode.OK)
+    for times in range(1, verdict.AGAIN_MOST + 2):
+        run.pytest_runtest_logreport(types.SimpleNamespace(
+            nodeid="a", when="teardown", duration=1,
+            user_properties=[(verdict.PROPERTY, {"again": 1})]))
+        run.pytest_sessionfinish(session)
+        assert (session.exitstatus == pytest.ExitCode.OK) == (times <= verdict.AGAIN_MOST)
+    assert run.too_often
 
 
 @pytest.mark.all_only("about the lab itself: boots that are made to fail")

@@ -90,6 +90,12 @@ def test_what_was_cut_short_goes_on(tmp_path, monkeypatch):
                 report("d"), report("d", "failed", "teardown"), report("e", "failed")):
         done.pytest_runtest_logreport(one)
     assert tiers.Done(option).before == {"a", "b"}
+    # Of two runs beside each other neither forgets what the other has seen.
+    other = tiers.Done(option)
+    done.pytest_runtest_logreport(report("f"))
+    other.pytest_runtest_logreport(report("g"))
+    done.pytest_runtest_logreport(report("g", "failed"))
+    assert tiers.Done(option).before == {"a", "b", "f"}
     option.resume = False
     assert not tiers.left_out(option)
     option.resume = True
@@ -135,6 +141,10 @@ def test_turns():
     items = [item(f"test_a[{size}-{kernel}]", size=size, kernel=kernel)
              for size in (1, 8) for kernel in "xyz"]
     items += [item("test_b", "every_kernel", kernel=kernel) for kernel in "xyz"]
+
+    sets = [item(f"test_c[{size}-{kernel}]", "in_turn", size=size, kernel=kernel)
+            for size in (1, 8) for kernel in "xyz"]
+    assert [one for turn in range(len(sets)) for one in tiers.in_turn(sets, turn)] == sets
 
     def turn(number):
         return [one.callspec.params for one in tiers.in_turn(items, number)]

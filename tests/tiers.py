@@ -4,7 +4,8 @@
 check   A test is in it because a change made today can make it fail; not because
         it is quick. Every test function is, once. One that runs with each kernel,
         or each Xen, runs with one of them, taken in turn: the next test with the
-        next one, and another one after the next commit. Cells of the matrix are
+        next one, and another one after the next commit. One that is marked
+        in_turn("why") so runs with one set of all its parameters. Cells of the matrix are
         chosen so that every pair of values is met (cells.covering).
 all     Every test with every kernel and Xen, all cells, every word of memory (but
         one_kernel("why"): another test does the same with the others); and
@@ -77,6 +78,8 @@ def pytest_configure(config):
         config.addinivalue_line("markers", f"{mark}(why): only in make {where}")
     config.addinivalue_line("markers", "every_kernel(why): all of them in "
                             "make check, too")
+    config.addinivalue_line("markers", "in_turn(why): one set of its parameters in turn "
+                            "in make check")
     config.addinivalue_line("markers", "one_kernel(why): one of them in turn, in "
                             "make check-all, too")
     config.option.strict_markers = True
@@ -117,7 +120,7 @@ def in_tier(item, tier):
 def without_axes(item):
     """Return what tells a test from others than those on another kernel."""
     params = getattr(item, "callspec", None)
-    params = params.params if params else {}
+    params = params.params if params and not item.get_closest_marker("in_turn") else {}
     return (item.location[0], item.location[2].split("[")[0], tuple(
         sorted((name, repr(value)) for name, value in params.items()
                if name not in AXES)))
@@ -133,8 +136,10 @@ def in_turn(items, rotate):
         if group[0].get_closest_marker("every_kernel"):
             chosen += group
             continue
-        chosen.append(group[(rotate + place[path]) % len(group)])
-        place[path] += len(group) > 1
+        # Those that take turns in every tier count by themselves: their turn is the same.
+        turn = path, bool(group[0].get_closest_marker("one_kernel"))
+        chosen.append(group[(rotate + place[turn]) % len(group)])
+        place[turn] += len(group) > 1
     return chosen
 
 
@@ -143,7 +148,8 @@ RESULTS = cache.BUILD / "results"
 # Of the tiers that take so long that they may be cut short: what all their tests are
 # about. A test is about the file that it is in, too.
 SOURCES = {
-    "long": build.MODULE_SOURCES + build.PROGRAM_SOURCES + ("host", "tests/host"),
+    "long": build.MODULE_SOURCES + build.PROGRAM_SOURCES + ("host", "tests/host",
+                                                            "tests/mutants.json"),
     "all": ("Makefile", "Kconfig", "VERSION", "core", "backends", "include", "ctl",
             "debian", "host", "tests", "tools", "packaging"),
 }
@@ -160,6 +166,7 @@ AREAS = {
     ("tests/neighbours.py",): ("import neighbours",),
     ("tools/demo",): ("demo",),
     ("tests/proofs",): ("proofs",),
+    ("tests/mutants.json",): ("mutants",),
     ("tools/targets.mk",): ("targets.mk", '"make"', "hintd"),
 }
 
@@ -239,7 +246,6 @@ class Done:
 
     def __init__(self, option):
         self.tier = option.tier
-        self.passed = done(option.tier)
         self.before = left_out(option)
 
     def pytest_sessionfinish(self, session, exitstatus):
@@ -257,21 +263,25 @@ class Done:
     def pytest_runtest_logreport(self, report):
         """A phase of a test has ended."""
         name = report.nodeid.split("@")[0]
-        if report.failed:
-            self.passed.pop(name, None)
-        elif report.when == "call":
-            self.passed[name] = about(self.tier, name)
-        else:
+        if not report.failed and report.when != "call":
             return
         RESULTS.mkdir(parents=True, exist_ok=True)
-        partial = RESULTS / f"{self.tier}.partial"
-        partial.write_text(json.dumps(self.passed, indent=1, sort_keys=True) + "\n",
-                           encoding="utf-8")
-        partial.rename(RESULTS / f"{self.tier}.json")
+        # Another run in this tree may do the same.
+        with cache.locked(RESULTS / f".{self.tier}.lock", "what has passed"):
+            passed = done(self.tier)
+            if report.failed:
+                passed.pop(name, None)
+            else:
+                passed[name] = about(self.tier, name)
+            partial = RESULTS / f"{self.tier}.partial"
+            partial.write_text(json.dumps(passed, indent=1, sort_keys=True) + "\n",
+                               encoding="utf-8")
+            partial.rename(RESULTS / f"{self.tier}.json")
 
 
 # What takes longest begins first, so that nothing is left to run alone in the end.
-FIRST = ("test_intree", "test_debug", "test_debian", "test_xen", "test_matrix", "test_kselftest",
+FIRST = ("test_intree", "test_debug", "test_debian", "test_xen", "test_toolstack", "test_xl",
+         "test_matrix", "test_kselftest", "test_shapes", "test_crash", "test_squeeze",
          "test_hintd", "test_evil")
 
 
@@ -285,7 +295,8 @@ def pytest_collection_modifyitems(config, items):
     """Leave out what is not in this tier; put first what takes longest."""
     tier = config.option.tier
     chosen = [item for item in items if in_tier(item, tier)]
-    turns = [item for item in chosen
+    pool = [item for item in items if in_tier(item, "all")] if tier == "check" else chosen
+    turns = [item for item in pool
              if tier != "all" or item.get_closest_marker("one_kernel")]
     left = set(turns) - set(in_turn(turns, config.option.rotate))
     chosen = [item for item in chosen if item not in left]

@@ -61,6 +61,14 @@
 ##       HOURS=1                for so long, two places beside each other (default 8)
 ##       SEED=7                 another order (default 1)
 ##       AGAIN=1                as above
+##   make mutants             of these the search for tests that find a fault: three are
+##                            put into each file of core/ and backends/, one at a time;
+##                            what came of each in build/results/mutants.json
+##       ONLY=core/api.c        this file's only; or one, core/api.c-2
+##       AGAIN=1                as above
+##   make trust               print what there is to show of trust: adversaries, proofs,
+##                            calls that fail, faults that tests find, the soak, the
+##                            sentences of docs/security.md; of what was run, results
 ##   make matrix              the part of it that boots one image on every host:
 ##                            a table on the terminal, and in build/results
 ##       LIST=1                 list the cells, and say which are left out and why
@@ -76,6 +84,9 @@
 ##       SECONDS=300            for so long each (default 300)
 ##   make setup               install packages, make build roots, get kernels
 ##   make image               build the guest image of the tests
+##   make kernels             build those kernels of our own that look at what is done
+##                            to them, kept in the cache; make check-all runs on those
+##                            that are there, and skips what is for the others
 ##   make clean               remove what was built, and the logs of tests
 ##   make clean-cache         remove build roots and kernels, kept for all trees
 ##   make help                this text
@@ -157,6 +168,9 @@ setup: packages
 image: setup
 	@cd "$(TOP)" && exec $(PYTHON) -m lab image
 
+kernels: setup
+	@cd "$(TOP)" && exec $(PYTHON) -m lab kernels
+
 # HOST in the environment is a machine's name, to some shells.
 demo: packages
 	@cd "$(TOP)" && exec $(PYTHON) tools/demo/demo.py \
@@ -201,6 +215,13 @@ soak: image
 	@minutes=$$(awk -v hours="$(or $(HOURS),8)" 'BEGIN { print hours * 30 }') && \
 	  cd "$(TOP)" && exec $(LONG) --minutes "$$minutes" tests/test_soak.py
 
+mutants: image
+	@cd "$(TOP)" && exec $(LONG) $(if $(ONLY),-k "$(ONLY)") \
+	  tests/test_mutants.py
+
+trust:
+	@cd "$(TOP)" && exec $(PYTHON) tests/trust.py
+
 # What CELL and KERNEL name is looked at before anything is built.
 CELL_OPTIONS = $(foreach one,$(CELL),--cell "$(one)")
 
@@ -228,5 +249,5 @@ clean-cache:
 	@cd "$(TOP)" && exec $(PYTHON) -m lab clean-cache
 
 .PHONY: modules modules_install install-tree uninstall-tree aerationctl aerationctl_install deb hintd \
-	hintd_install pacesim pacing-plot fuzz help packages setup image demo \
-	bench bench-compare check check-all check-long soak matrix matrix-list clean clean-cache
+	hintd_install pacesim pacing-plot fuzz help packages setup image kernels demo \
+	bench bench-compare check check-all check-long soak mutants trust matrix matrix-list clean clean-cache

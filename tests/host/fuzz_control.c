@@ -65,8 +65,20 @@ static void guest_says(struct balloon *b, const uint8_t *what, size_t size)
 	hints_settle(b);
 }
 
-static void happen(struct control *c, struct balloon *b, int *sock, uint8_t what,
-		   const uint8_t *data, size_t size)
+/* Send it; return how many commands that is. */
+static unsigned int say_lines(int sock, const uint8_t *data, size_t size)
+{
+	ssize_t sent = send(sock, data, size, MSG_NOSIGNAL);
+	unsigned int nr = 0;
+
+	while (sent-- > 0)
+		nr += data[sent] == '\n';
+	return nr;
+}
+
+/* @open has what each has said and not been answered yet. */
+static void happen(struct control *c, struct balloon *b, int *sock,
+		   unsigned int *open, uint8_t what, const uint8_t *data, size_t size)
 {
 	unsigned int whose = what / NR_EVENTS % CONTROL_CLIENTS;
 	int pair[2];
@@ -82,9 +94,10 @@ static void happen(struct control *c, struct balloon *b, int *sock, uint8_t what
 				 pair));
 		client_connect(&c->client[whose], pair[0]);
 		sock[whose] = pair[1];
+		open[whose] = 1;	/* one that has no end is answered, too */
 	}
 	if (what % NR_EVENTS == EVENT_SAYS) {
-		(void)!send(sock[whose], data, size, MSG_NOSIGNAL);
+		open[whose] += say_lines(sock[whose], data, size);
 	} else if (what % NR_EVENTS == EVENT_ENDS) {
 		shutdown(sock[whose], SHUT_WR);
 	} else {
@@ -93,8 +106,8 @@ static void happen(struct control *c, struct balloon *b, int *sock, uint8_t what
 	}
 }
 
-/* Each line that a client has got is an answer. */
-static void look(int sock)
+/* Each line that a client has got is an answer, and answers what it has said. */
+static void look(int sock, unsigned int *open)
 {
 	char text[CLIENT_ANSWER * 4];
 	ssize_t got = recv(sock, text, sizeof(text) - 1, 0);
@@ -103,13 +116,16 @@ static void look(int sock)
 	if (got <= 0)
 		return;
 	text[got] = '\0';
-	for (line = text; (end = strchr(line, '\n')); line = end + 1)
+	for (line = text; (end = strchr(line, '\n')); line = end + 1) {
 		MUST(!strncmp(line, "ok", 2) || !strncmp(line, "error ", 6));
+		MUST((*open)--);
+	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct bench *t = bench(WIRE_SG);
+	unsigned int open[CONTROL_CLIENTS] = { 0 };
 	int sock[CONTROL_CLIENTS], fds, i;
 	struct control c = { 0 };
 	struct queue *q;
@@ -124,11 +140,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		sock[i] = -1;
 	for (; size >= 2; data += 2 + length, size -= 2 + length) {
 		length = data[1] < size - 2 ? data[1] : size - 2;
-		happen(&c, &t->b, sock, data[0], data + 2, length);
+		happen(&c, &t->b, sock, open, data[0], data + 2, length);
 		turn(&c, &t->b);
 		for (i = 0; i < CONTROL_CLIENTS; i++)
 			if (sock[i] >= 0)
-				look(sock[i]);
+				look(sock[i], &open[i]);
 	}
 	control_close(&c, &t->b);
 	MUST(t->b.hints.state != HINTS_ASKED && t->b.hints.state != HINTS_COMING);

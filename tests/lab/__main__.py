@@ -7,7 +7,7 @@ import shutil
 import sys
 
 from . import LabError, build, cache, hypervisors, image, kernels, sources
-from . import suites
+from . import suites, tree
 from .qemu import Vm
 from .xen import Xen
 
@@ -65,6 +65,11 @@ def _lint(options):
 def _image(_options):
     made = image.image()
     print(f"{made.path}\nsha256 {made.sha256}")
+
+
+def _kernels(_options):
+    for name in tree.FLAVOURS:
+        print(f"{name}: {tree.tree_root(name).parent / 'vmlinux'}")
 
 
 def _boot(options):
@@ -128,6 +133,7 @@ def _parser():
     action("build", _build, "build our modules; print where they are")
     action("lint", _lint, "build with W=1 and with sparse")
     action("image", _image, "make the guest image")
+    action("kernels", _kernels, "build the kernels of our own")
     def booting(name, function, text, mem):
         one = action(name, function, text + " and run commands, from the "
                      "arguments or from standard input, one a line")

@@ -18,6 +18,7 @@ import time
 from . import LabError, say
 
 STAMP = ".lab-stamp"
+PARTIAL = ".partial"
 
 # Of the entries of one name that are kept beside each other: how many stay, used
 # or not, and after how many seconds without use the others go. No check takes as
@@ -77,6 +78,11 @@ def _key_of(path):
         return None
 
 
+def is_there(name, key):
+    """Is the entry `name` of the cache made, from what `key` names?"""
+    return _key_of(directory() / name) == key
+
+
 @contextlib.contextmanager
 def locked(path, name):
     """Hold the lock file `path`; say so when another process has `name`."""
@@ -90,7 +96,7 @@ def locked(path, name):
 
 
 def _make(name, key, make, path, quiet):
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(path.name + PARTIAL)
     if partial.exists():
         say(f"{name}: found half-made, starting over")
         remove(partial)
@@ -138,13 +144,30 @@ def shared(name, key, make, quiet=False):
     """Return the path of an entry that is kept beside others of its name.
 
     It is in the cache, for all trees: each finds what was made of the same
-    things. What nobody has used for a while goes when another one is made.
+    things. What nobody has used for a while goes when another one is made, and
+    so does what was left half-made as long ago.
     """
     place = directory() / name
     path = entry(key[:KEY_LENGTH], key, make, place, quiet, name)
     os.utime(path / STAMP)
     _forget_unused(place)
+    _forget_half_made(place)
     return path
+
+
+def _forget_half_made(place):
+    """Remove what nobody makes any more: it was for other keys, or is asked for no more.
+
+    Its log is there to be read for a while.
+    """
+    for partial in place.glob(f"*{PARTIAL}"):
+        name = partial.name.removesuffix(PARTIAL)
+        # It may be another's by now, or gone.
+        with contextlib.suppress(FileNotFoundError, BlockingIOError), \
+                open(place / f".{name}.lock", "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.time() - partial.stat().st_mtime > UNUSED_SECONDS:
+                remove(partial)
 
 
 def _forget_unused(place):

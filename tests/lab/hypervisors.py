@@ -16,7 +16,7 @@ _WANTED = re.compile(r"(lib)?xen|libyajl")
 # Of all that the device model depends on, what the root of its suite lacks.
 _MODEL_WANTED = re.compile(r"qemu-system-xen|lib(spice|gst|orc|opus)")
 
-# Those with a device model in the lab: docs/xen.md says why not others.
+# Those with a device model in the lab: README.md says why not others.
 MODEL_VERSIONS = ("4.20",)
 
 # Where the tools look for it.

@@ -107,8 +107,10 @@ def emulator_tripped(text):
 
 
 # A kernel counts the processor's ticks while two devices measure time; on a host that
-# stalls just then one of them is far off, and the kernel cannot know which.
-_CLOCK_IN_DOUBT = re.compile(r"tsc: PIT calibration deviates from \w+: \d+ \d+")
+# stalls just then one of them is far off, and the kernel cannot know which. Where there
+# is one only, and it is far off, the kernel has no clock, and hangs.
+_CLOCK_IN_DOUBT = re.compile(r"tsc: PIT calibration deviates from \w+: \d+ \d+|"
+                             r"tsc: No reference \(HPET/PMTIMER\) available")
 
 
 def doubts_its_clock(text):
@@ -121,10 +123,17 @@ def doubts_its_clock(text):
     return found[0] if found else ""
 
 
+# What a kernel says of a processor that does not get on, and where it is; what else a
+# trace can be of has a line of its own.
+_STALLED = re.compile(r"watchdog: BUG: soft lockup|rcu: INFO: \w+ (self-)?detected stall|"
+                      r"Comm: \S+ Tainted: G +L  |\] Call Trace:")
+
+
 def never_began(text):
-    """Return whether a kernel fell silent before it ran anything of the image.
+    """Return whether a kernel hung before it ran anything of the image.
 
     QEMU's emulator now and then leaves a kernel hanging that has just brought up
-    its second processor.
+    its second processor: silent, or with one that runs patched code on and on.
     """
-    return not (re.search(r"Run \S+ as init process", text) or scan(text))
+    return not (re.search(r"Run \S+ as init process", text) or
+                any(not _STALLED.search(line) for _, line in scan(text)))

@@ -46,6 +46,9 @@ class Flavour:
 FLAVOURS = {one.name: one for one in (
     Flavour("plain-6.1", "6.1", ("balloon",)),
     Flavour("debug-6.1", "6.1", ("debug",), DEBUG_LINE),
+    Flavour("debug-6.12", "6.12", ("debug",), DEBUG_LINE),
+    Flavour("kasan-6.12", "6.12", ("debug", "kasan")),
+    Flavour("irqsoff-6.12", "6.12", ("irqsoff",)),
 )}
 
 # The one that our code is built into, see built().
@@ -93,6 +96,11 @@ def _packages(series):
     return (*PACKAGES, f"linux-source-{series}")
 
 
+def _source_key(series):
+    return hashlib.sha256(repr((_packages(series), LEFT_OUT, INSIDE,
+                                os.geteuid() == 0)).encode()).hexdigest()
+
+
 def source_root(series=suites.GUEST):
     """Return the root whose INSIDE is a kernel's source, unpacked."""
     packages = _packages(series)
@@ -110,9 +118,14 @@ def source_root(series=suites.GUEST):
             "unpacking the kernel source", log, timeout=UNPACK_TIMEOUT)
         (root / archive).unlink()
 
-    key = hashlib.sha256(repr((packages, LEFT_OUT, INSIDE,
-                               os.geteuid() == 0)).encode()).hexdigest()
-    return cache.entry(f"source-{series}", key, unpack) / "root"
+    return cache.entry(f"source-{series}", _source_key(series), unpack) / "root"
+
+
+def _is_taken(line, got):
+    """Is a line of what is wanted in a configuration? With "=n": is it off?"""
+    if line.endswith("=n"):
+        return not any(one.startswith(line[:-1]) for one in got)
+    return line in got
 
 
 def configure(root, log, wanted, cwd=INSIDE):
@@ -126,7 +139,7 @@ def configure(root, log, wanted, cwd=INSIDE):
         out.write("\n".join(wanted) + "\n")
     make(root, "olddefconfig", log, "olddefconfig", cwd=cwd)
     got = set((folder / ".config").read_text(encoding="utf-8").splitlines())
-    lost = [line for line in wanted if line not in got]
+    lost = [line for line in wanted if not _is_taken(line, got)]
     if lost:
         raise LabError(f"the kernel in {folder} did not take "
                        f"{', '.join(lost)}")
@@ -147,6 +160,16 @@ def _strip(root, what, log):
     run(root, ["strip", what], "strip", log)
 
 
+def _tree_key(flavour):
+    return hashlib.sha256((_source_key(flavour.series) + "\n".join(
+        flavour.config())).encode()).hexdigest()
+
+
+def is_built(name):
+    """Is a flavour in the cache, from what it would be built from today?"""
+    return cache.is_there(f"tree-{name}", _tree_key(FLAVOURS[name]))
+
+
 def tree_root(name):
     """Return the root with a flavour built in it, without our code.
 
@@ -154,8 +177,7 @@ def tree_root(name):
     """
     flavour = FLAVOURS[name]
     source = source_root(flavour.series)
-    key = hashlib.sha256((_stamp(source) + "\n".join(
-        flavour.config())).encode()).hexdigest()
+    key = _tree_key(flavour)
 
     def fill(place):
         root, log = place / "root", place / "make.log"
