@@ -112,6 +112,13 @@ def leaves(mib):
     return mib - STAYS_MIB
 
 
+def refused(vm, command, error, timeout=SOON):
+    """Run a command that has to fail, with that error, as strerror() has it."""
+    done = vm.run(command, timeout, check=False)
+    assert done.rc, f"{command!r} succeeded"
+    assert f": {error}" in done.out, f"{command!r} failed otherwise: {done.out}"
+
+
 def touch_and_free(vm, mib=256, seconds=1):
     """Have memory used, and free again, that was not reported yet."""
     vm.run(f"/opt/aeration/memwork churn {mib} {seconds}")
@@ -207,11 +214,11 @@ def hintd_at(wire, *more):
 
 @contextlib.contextmanager
 def vhost_guest(kernel, name, *, wire="sg", features=None, vq_size=128,
-                cmdline="", balloon=False, **more):
+                cmdline="", balloon=False, numbers="accepted", **more):
     """A guest whose balloon device is evild; yields (vm, device)."""
     with tempfile.TemporaryDirectory(prefix="aervb-") as folder, \
             VhostBalloon(str(pathlib.Path(folder, "vb")), wire=wire,
-                         features=features) as device, \
+                         features=features, numbers=numbers) as device, \
             Vm(kernel, f"{name}-{kernel}", qemu_of=QEMU_THAT_TAKES_DAEMONS,
                balloon=balloon, share_memory=True, cmdline=cmdline,
                **more) as vm:

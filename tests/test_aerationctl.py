@@ -245,6 +245,21 @@ def test_nothing_to_explain(tmp_path):
         assert done.stdout.endswith("\nNothing keeps memory from going back.\n")
 
 
+def test_troubleshooting():
+    """Its table has each reason that explain can give, in explain's words."""
+    source = (build.cache.REPO / "ctl" / "explain.c").read_text(encoding="utf-8")
+    table = (build.cache.REPO / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    # Of a cell in italics, with "..." for what differs.
+    told = [[part.strip() for part in cell.split("...")] for row in re.findall(
+        r"^\| (\*.*?) \|", table, re.M) for cell in re.findall(r"\*([^*]+)\*", row)]
+    # What begins with a backend's name is the kernel's own word.
+    reasons = [one for one in re.findall(r'\breason\("[^"]*",\s+"(.*)"', source)
+               if one != "%s: %s."]
+    assert len(reasons) > 20
+    for reason in reasons:
+        assert any(all(part in reason for part in parts) for parts in told), reason
+
+
 def test_report_is_not_private(tmp_path):
     """Of the command line and the log only what is ours."""
     root = furnish(tmp_path, {**RUNNING, "dev/kmsg": "6,1,2,-;eth0: aeration of 10.0.0.1"})
@@ -270,6 +285,13 @@ def test_report_is_not_private(tmp_path):
     (["restore", "--again"], '"--again" is not known here'),
     (["on", "xen", "virtio"], '"virtio" is not known here'),
     (["off", "now"], '"now" is not known here'),
+    (["squeeze", "--to"], "squeeze takes --to SIZE, --cache PERCENT and --within TIME"),
+    (["squeeze", "all"], "squeeze takes --to SIZE, --cache PERCENT and --within TIME"),
+    (["squeeze", "--to", "x"], "--to wants what the guest may use"),
+    (["squeeze", "--to", "-1M"], "--to wants what the guest may use"),
+    (["squeeze", "--cache", "101"], "--cache wants what stays of it in percent"),
+    (["squeeze", "--within", "0"], "--within wants a time"),
+    (["squeeze", "--to", "1G", "--cache", "5"], "--to or --cache, not both"),
     (["set"], "set wants a name and a value"),
     (["set", "window"], "set wants a name and a value"),
     (["set", "order", "3"], "set wants a name and a value"),
@@ -362,6 +384,38 @@ def test_ends_of_a_request(tmp_path, how):
     done = run(root, "restore" if "restore" in status else "flush", "--wait")
     assert done.returncode == code
     assert done.stdout == out and complaint in done.stderr
+
+
+SQUEEZED = {f"{OF}request/status": "3 squeeze done 104857600 0",
+            f"{OF}squeezed/reclaimed_bytes": str(60 * MIB),
+            f"{OF}squeezed/compacted_bytes": str(30 * MIB),
+            f"{OF}squeezed/ended_by": "nothing is left to take"}
+
+
+@pytest.mark.parametrize("words, order", [
+    ([], "squeeze within=5000"),
+    (["--to", "512M"], "squeeze within=5000 to=512M"),
+    (["--cache", "0", "--within", "1.5s"], "squeeze within=1500 cache=0"),
+])
+def test_squeeze(tmp_path, words, order):
+    """It asks in the kernel's words, and says what came of each stage."""
+    root = furnish(tmp_path, {**RUNNING, **SQUEEZED})
+    done = run(root, "squeeze", *words)
+    assert done.returncode == DONE, done.stderr
+    assert (root / f"{OF}request/start").read_text() == order
+    assert done.stdout == (
+        "100 MiB given back\n"
+        "60 MiB taken from cache; it ended with: nothing is left to take\n"
+        "30 MiB came into large blocks by compaction\n")
+
+
+def test_squeeze_where_it_cannot_be(tmp_path):
+    """What it would take is said, and no stage that has not been."""
+    root = furnish(tmp_path, {**RUNNING, **SQUEEZED,
+                              f"{OF}request/status": "3 squeeze failed 0 -95"})
+    done = run(root, "squeeze")
+    assert done.returncode == NOT and not done.stdout
+    assert "offers no way to take cache" in done.stderr
 
 
 def test_another_one_is_not_cancelled(tmp_path):

@@ -83,6 +83,8 @@ def guest_with_dump(kernel, name, files, **more):
         yield vm
 
 
+@pytest.mark.all_only("what such a kernel refuses, and that it can read what there is, is in "
+                      "test_dump")
 def test_capture_kernel(image, kernel):
     """It aerates nothing, and can read all that the other has left."""
     with guest_with_dump(kernel, "capture", {}) as vm:

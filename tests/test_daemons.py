@@ -6,12 +6,18 @@ What they count is what they count of the same domain without us.
 
 import contextlib
 
+import pytest
+
 import domu
 import guest
 from domu import (CLOSE_MIB, balloon_rests, calls, mem_total_mib, memory_is, node,
                   stays_at_nothing, waits, write)
 from lab.domain import XL_POLL
 from toolstacks import Qmemman, Squeezed
+
+with_a_daemon = pytest.mark.all_only(
+    "that nothing goes under such a daemon is in test_daemons_that_share_out_memory; here "
+    "it is what each of them makes of a domain")
 
 # A domain that has much to give, and what a program in it keeps.
 SIZE_MIB = 800
@@ -49,6 +55,7 @@ def squeezes(squeezed, mib):
     return offset, stuck
 
 
+@with_a_daemon
 def test_squeezed(image, xen_version):
     """It measures what it would without us, and takes no domain for a stuck one.
 
@@ -89,6 +96,7 @@ def held_in_xenstore(xen, domain):
     return domu.held_mib(domain)
 
 
+@with_a_daemon
 def test_qmemman(image, xen_version):
     """A domain seems to need what it needs without us, and gives when it is asked."""
     with large_domain(xen_version, "qmemman") as (xen, domain):

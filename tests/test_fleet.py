@@ -42,6 +42,7 @@ def begun(vm, told):
     return float(SAID.search(vm.kernel_log())[1])
 
 
+@pytest.mark.in_turn("the model has both")
 @pytest.mark.parametrize("spread", [SPREAD_S, 0])
 def test_six_copies(image, kernel, spread):
     """Each begins at a time of its own; or at once, where that is asked for."""

@@ -108,6 +108,19 @@ def test_huge_pages_leave_whole(lab):
         assert front.memory[4 * half] == front.memory[LOW] == 0
 
 
+def test_huge_pages_are_kept(lab):
+    """Whole ones, too, unless somebody asks: others could take their place."""
+    with huge.pages((LOW + HIGH) // huge.PAGE_SIZE) as there:
+        if not there:
+            pytest.skip("this machine has no huge pages")
+        hintd, front = lab("hints", huge=True)
+        front.hint(HIGH_START | 9)
+        front.wait_used(1, "the hint's answer")
+        counted(hintd, blocks=1, punches=0, bytes_reserved=huge.PAGE_SIZE,
+                bytes_released=0)
+        assert front.backed() == LOW + HIGH
+
+
 PAGES = 16
 
 
@@ -376,6 +389,9 @@ def test_help():
     options = set(re.findall(r"--[a-z-]+", done.stdout))
     assert {"--socket-path", "--help"} < options
     assert options == set(re.findall(r"--[a-z-]+", text))
+    # Beside what it must never be.
+    for name in ("VFIO", "vDPA", "SPDK"):
+        assert name in done.stdout and name in text
 
 
 @pytest.mark.parametrize("arguments, words", [

@@ -5,6 +5,8 @@ Domain 0 may do with a domain what it likes; what it writes must not make the gu
 a block, hang, or hold more than it was last told in words that mean something.
 """
 
+import pytest
+
 import domu
 import guest
 from lab.domain import XL_POLL
@@ -59,6 +61,7 @@ def test_nonsense(image, xen_version):
         assert domu.states(domain)["held"] == 0
 
 
+@pytest.mark.all_only("what each of its writes does is in other tests, and here it is many")
 def test_storm(image, xen_version):
     """Nodes that change all the time: the last value counts, and few writes come of it."""
     with domu.booted(xen_version, "storm") as (xen, domain):

@@ -13,7 +13,8 @@ import ktap
 from lab.qemu import Vm
 
 # All about time; nothing in them but the loads and unloads at their ends depends on a
-# second processor, and choose, virtio and integrity have such.
+# second processor, and choose, virtio and integrity have such. Where two work at once
+# they run on kernels that look at it: see test_debug.py.
 TIMED = ("params", "loop", "hold", "idle")
 TIMED_MIB = 1024
 SCRIPTS = ("choose", "virtio", "rounds",
@@ -47,15 +48,4 @@ def test_timed(image, kernel, script):
     """One script in a guest whose time is its own."""
     with guest.counting(kernel, f"timed-{script}", cpus=2,
                         mem_mib=TIMED_MIB) as vm:
-        passes(vm, script)
-
-
-@pytest.mark.all_only("the same scripts as in test_timed; two processors at once "
-                      "are also in test_kselftest")
-@pytest.mark.one_kernel("test_timed runs them on each")
-@pytest.mark.parametrize("script", [one for one in TIMED if one != "idle"])
-def test_timed_by_the_host(image, kernel, script):
-    """The same script where two processors work at once; idle ones do not work, and take
-    twenty minutes of the host's time over it."""
-    with Vm(kernel, f"kselftest-{script}-{kernel}") as vm:
         passes(vm, script)

@@ -104,6 +104,8 @@ def test_size_and_statistics(image, kernel):
 
 @pytest.mark.one_kernel("what a device goes through test_again and test_migration have on "
                         "each")
+@pytest.mark.all_only("what libvirt has QEMU do other tests do, and size, statistics and a "
+                      "migration under it are in others here")
 def test_life(image, kernel):
     """Suspended, saved, restored, dumped, reset: it goes on giving back, no word is wrong."""
     with Libvirt("life", kernel) as host, Guest(host, "life", MEM_MIB) as vm:

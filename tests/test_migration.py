@@ -199,6 +199,7 @@ def sent(kernel, module):
             return there.sent_mib, free - low
 
 
+@pytest.mark.all_only("what was released stays so, or is again, in test_there_and_back")
 def test_what_is_sent(image, kernel):
     """Of what is free nothing is sent, and the guest keeps it."""
     seen = {name: sent(kernel, module) for name, module in

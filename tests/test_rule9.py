@@ -195,6 +195,7 @@ def counts(vm, command, names):
     return {name: after[name] - before[name] for name in names}
 
 
+@pytest.mark.all_only("free memory in pieces, and who wants it whole, is in test_huge_pages")
 def test_transparent_huge_pages(image, kernel):
     """A program that asks for huge pages gets as many as without us."""
     def program(vm):

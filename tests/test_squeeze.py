@@ -228,6 +228,7 @@ KEEPS = {
 }
 
 
+@pytest.mark.in_turn("the same code finds what stays, whatever it is")
 @pytest.mark.parametrize("how", KEEPS)
 def test_what_stays(image, kernel, how):
     """And nobody waits for anybody; what may go does."""
@@ -271,16 +272,11 @@ def test_as_much_as_was_asked_for(image, kernel):
         guest.unload(vm)
 
 
+INVALID = "Invalid argument"
 WRONG = ("squeeze to=0", "squeeze to=x", "squeeze to=1X", "squeeze cache=101",
          "squeeze cache=-1", "squeeze within=0", "squeeze within=600001",
          "squeeze within", "squeeze =1", "squeeze 1", "flush cache=1", "restore x",
          "squeezes", "squeeze cache=1 x=2", "squeeze cache=" + "1" * 100)
-
-
-def refused(vm, command):
-    """Expect a command to be refused with EINVAL."""
-    done = vm.run(command, check=False)
-    assert done.rc and "Invalid argument" in done.out, command
 
 
 def test_wrong_words_are_refused(image, kernel):
@@ -288,13 +284,15 @@ def test_wrong_words_are_refused(image, kernel):
     with Vm(kernel, f"words-{kernel}", mem_mib=512) as vm:
         vm.run("modprobe aeration_virtio")
         for words in WRONG:
-            refused(vm, f"busybox echo '{words}' > {guest.SYSFS}/request/start")
+            guest.refused(vm, f"/opt/aeration/poke {guest.SYSFS}/request/start "
+                          f"'{words}'", INVALID)
         for name, values in (("squeeze", ("0", "2", "x")),
                              ("squeeze_idle_s", ("-1", "86401", "x")),
                              ("squeeze_anon", ("2", "x")),
                              ("squeeze_for_host", ("2", "x"))):
             for value in values:
-                refused(vm, f"busybox echo {value} > {guest.SYSFS}/{name}")
+                guest.refused(vm, f"/opt/aeration/poke {guest.SYSFS}/{name} {value}",
+                              INVALID)
         assert vm.text(STATUS).split()[2] == "none"
         assert ended_by(vm) == "none yet"
         for name, value in (("squeeze_idle_s", "60"), ("squeeze_anon", "1"),
@@ -315,6 +313,7 @@ WITHOUT = {
 }
 
 
+@pytest.mark.in_turn("there is none in either")
 @pytest.mark.parametrize("how", WITHOUT)
 def test_without_a_cgroup_for_memory(image, kernel, how):
     """Cold files go all the same; and for more it says that it cannot."""
@@ -439,6 +438,7 @@ BESIDE = {
 BESIDE_TRIES = 3
 
 
+@pytest.mark.in_turn("each is beside the same; nothing in the code asks for it")
 @pytest.mark.parametrize("what", BESIDE)
 def test_beside(image, kernel, what):
     """Cold files go all the same."""

@@ -114,6 +114,7 @@ echo bytes $(cat {stats}/bytes)
 """
 
 
+@pytest.mark.in_turn("the same promise with other pauses")
 @pytest.mark.parametrize("turn", TURNS_MS)
 def test_churn(image, kernel, turn):
     """Of memory that is used again and again next to nothing leaves.

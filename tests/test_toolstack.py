@@ -4,6 +4,7 @@
 Real xl with real domains; the daemons' rules are small models of them.
 """
 
+import contextlib
 import random
 
 import pytest
@@ -92,6 +93,21 @@ def test_domain_0(image, xen_version):
         assert domu.oom_kills(xen) == 0
 
 
+def test_domain_0_that_cannot_be_told(image, xen_version):
+    """Nothing goes from domain 0 before libxl can know how large it is."""
+    with domu.host(xen_version, "untold") as xen:
+        xen.run("xenstore-write /local/domain/0/memory/static-max lots")
+        xen.run(f"modprobe aeration backend=xen max_held={DOM0_MAX_HELD}M && "
+                "modprobe aeration_xen")
+        waits(xen, "domain 0's size cannot be written to xenstore")
+        stays_at_nothing(xen)
+        xen.run("xenstore-rm /local/domain/0/memory/static-max")
+        domu.settled(xen, DOM0_MAX_HELD)
+        xen.run("xenstore-exists /local/domain/0/memory/static-max")
+        xen.run("rmmod aeration_xen", timeout=domu.LONG)
+        assert domu.states(xen)["quarantined"] == 0
+
+
 # Targets
 
 def lower_and_higher(xen, domain, kind):
@@ -157,6 +173,8 @@ def test_a_lower_target(image, xen_version):
         lower_and_higher(xen, domain, "pvh")
 
 
+@pytest.mark.all_only("the same code as in PVH domains; frames that go one by one are in "
+                      "test_stops_anywhere_pv")
 def test_a_lower_target_pv(image, xen_version):
     """The same where memory goes in single frames."""
     with domu.machine(xen_version, "lower-pv") as xen:
@@ -393,15 +411,34 @@ ROUNDS = 50
 SEED = 16
 
 
+# What a program has written before, and looks at after each round.
+KEPT_MIB = 16
+KEEP = f"dd if=/dev/urandom of=/tmp/kept bs=1M count={KEPT_MIB} 2>/dev/null"
+
+
+@contextlib.contextmanager
+def one_of(kind, version):
+    """A machine with a domain of a kind; yields (xen, domain)."""
+    if kind == "pvh":
+        with domu.booted(version, "any-order") as both:
+            yield both
+        return
+    with domu.machine(version, f"any-order-{kind}") as xen:
+        yield xen, xen.domain(xen.kernel, kind, mem_mib=domu.MEM_MIB)
+
+
 @pytest.mark.all_only("half a hundred rounds take minutes; each of their steps is in a "
                       "test of its own")
-def test_in_any_order(image, xen_version):
+@pytest.mark.parametrize("kind", ["pvh", "pv"])
+def test_in_any_order(image, xen_version, kind):
     """Whatever the toolstack does after whatever else: the sums are right."""
     chance = random.Random(SEED)
-    with domu.booted(xen_version, "any-order") as (xen, domain):
+    with one_of(kind, xen_version) as (xen, domain):
         before, total = domain.mib(), mem_total_mib(domain)
         asker = Asker(xen, domain)
         domu.load(domain, window_ms=100)
+        domain.run(KEEP)
+        kept = domain.run("sha256sum /tmp/kept").out
 
         def smaller_or_larger():
             mib = chance.randint(before - 180, before)
@@ -430,6 +467,7 @@ def test_in_any_order(image, xen_version):
             balloon_rests(domain)
             domu.states(domain)
             assert domu.oom_kills(domain) == 0
+            assert domain.run("sha256sum /tmp/kept").out == kept
             domain.wait_until(
                 lambda: abs(domain.mib() + domu.held_mib(domain) -
                             balloon(domain)[0]) <= CLOSE_MIB,
@@ -438,8 +476,9 @@ def test_in_any_order(image, xen_version):
         domain.mem_set(before)
         memory_is(domain, total)
         domu.settled(domain, before * domu.SURPLUS_SHARE)
-        domu.comes_in_superpages(xen, domain,
-                                 int(domu.available_mib(domain) * 0.9))
+        if kind == "pvh":
+            domu.comes_in_superpages(xen, domain,
+                                     int(domu.available_mib(domain) * 0.9))
         domain.run("rmmod aeration_xen", timeout=domu.LONG)
         domu.expect_mib(domain, before)
         assert domu.states(domain)["quarantined"] == 0

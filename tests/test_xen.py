@@ -80,6 +80,16 @@ def test_stops_anywhere_pv(image, xen_version):
         stops_anywhere(xen.domain(xen.kernel, "pv", mem_mib=domu.MEM_MIB), "pv")
 
 
+def test_rounds(image, xen_version):
+    """Loaded, used and unloaded over and over: not one block is lost, to either side."""
+    with domu.booted(xen_version, "rounds") as (_, domain):
+        mib = domain.mib()
+        done = domain.run("/opt/aeration/rounds.sh xen", timeout=domu.LONG, check=False)
+        ktap.check(done.out)
+        assert not done.rc
+        domu.expect_mib(domain, mib)
+
+
 def test_contents(image, xen_version):
     """What a guest leaves in memory that it gives away is zero, with scrub on.
 
@@ -121,6 +131,7 @@ def test_host_without_memory(image, xen_version):
         domu.load(domain)
         held = domu.settled(domain, before * domu.SURPLUS_SHARE)
 
+        available = domu.available_mib(domain)
         other = xen.domain(xen.kernel, "pvh", mem_mib=xen.free_mib() - 40)
         left = xen.free_mib()
         domain.run(f"echo 100000 > {guest.SYSFS}/reserve_mb")
@@ -130,10 +141,12 @@ def test_host_without_memory(image, xen_version):
         domain.wait_until(lambda: xen.run(starved).out == "1\n",
                           "xenstore to say that it needs memory", guest.SOON,
                           poll=XL_POLL)
-        domu.settled(domain, held - left - domu.ROUNDING_MIB)
+        kept = domu.settled(domain, held - left - domu.ROUNDING_MIB)
+        # Nobody counts on what cannot be had.
+        assert domu.available_mib(domain) < available - kept / 2
         domu.burst(domain, 16)
-        assert domain.run(f"echo 1 > {guest.SYSFS}/restore", check=False,
-                          timeout=domu.LONG).rc
+        guest.refused(domain, f"/opt/aeration/poke {guest.SYSFS}/restore 1",
+                      "Resource temporarily unavailable", domu.LONG)
         other.shutdown()
         domain.wait_until(lambda: domu.held_mib(domain) == 0,
                           "all memory to come back", domu.LONG)
@@ -282,11 +295,13 @@ def test_small_extents(image, xen_version):
 
         # The administrator may want them smaller still, and fewer at once.
         for capacity in (0, 513):
-            refused = domain.run(f"modprobe aeration_xen capacity={capacity}",
-                                 check=False)
-            assert refused.rc and "Invalid argument" in refused.out
+            guest.refused(domain, f"modprobe aeration_xen capacity={capacity}",
+                          "Invalid argument")
         told = [guest.stat(domain, name) for name in ("batches", "blocks")]
-        domain.run("modprobe aeration_xen order=0 capacity=4")
+        domain.run("modprobe aeration_xen order=0 capacity=4 scrub=N")
+        # This kernel fills all that is allocated with zeros, whoever wants it or not.
+        assert domain.run("cat /sys/module/aeration_xen/parameters/"
+                          "scrub").out.strip() == "Y"
         assert domain.run("cat /sys/module/aeration_xen/parameters/"
                           "extent_order").out.strip() == "0"
         assert guest.value(domain, "capacity") == "4"
@@ -299,12 +314,14 @@ def test_small_extents(image, xen_version):
         assert domu.states(domain)["quarantined"] == 0
 
 
+@pytest.mark.all_only("what a file of xl dump-core has is Xen's doing")
 def test_core_of_a_pv_domain(image, xen_version):
     """`xl dump-core` saves what a domain has, and nothing for what it holds."""
     with domu.machine(xen_version, "core") as xen:
         domain = xen.domain(xen.kernel, "pv", mem_mib=domu.MEM_MIB)
+        before = domain.mib()
         domu.load(domain, window_ms=100)
-        held = domu.settled(domain, domain.mib() * domu.SURPLUS_SHARE)
+        held = domu.settled(domain, before * domu.SURPLUS_SHARE)
         # Nothing goes or comes meanwhile.
         domain.run(f"echo 60000 > {guest.SYSFS}/window_ms")
         xen.xl(f"dump-core {domain.id} /tmp/core", timeout=domu.LONG)
@@ -313,6 +330,7 @@ def test_core_of_a_pv_domain(image, xen_version):
         assert xen.run("head -c 4 /tmp/core | od -An -c").out.split() == \
             ["177", "E", "L", "F"]
         assert abs(mib - domain.mib()) <= domu.CLOSE_MIB
+        assert abs(mib - (before - held)) <= domu.CLOSE_MIB
         xen.run("rm /tmp/core")
         domu.burst(domain, int(domu.available_mib(domain) * 0.9))
         assert domu.oom_kills(domain) == 0
@@ -356,6 +374,7 @@ def test_virtual_nodes(image):
             assert abs(new - old) <= domu.ROUNDING_MIB
 
 
+@pytest.mark.in_turn("both are the end of a kernel; who is told of it is the other half")
 @pytest.mark.parametrize("command, last, back", [
     pytest.param("reboot -f", "reboot: Restarting system", False, id="reboot"),
     pytest.param("/opt/aeration/kexec", "Starting new kernel", True, id="kexec"),
@@ -375,3 +394,37 @@ def test_restart(image, xen_version, command, last, back):
         left = before if back else before - held
         assert abs(domain.mib() - left) <= domu.ROUNDING_MIB
         domain.destroy(check=False)
+
+
+# What the kernel can try of hibernation: tasks are frozen, and thawed five seconds later.
+FREEZES = "echo freezer > /sys/power/pm_test"
+
+
+def test_hibernation(image, xen_version):
+    """All is back before a domain hibernates, or it does not, and that is said."""
+    with domu.booted(xen_version, "hibernates") as (_, domain):
+        before = domain.mib()
+        domu.load(domain)
+        held = domu.settled(domain, before * domu.SURPLUS_SHARE)
+        # Nothing goes again until it has been seen.
+        domain.run(f"{FREEZES} && echo 60000 > {guest.SYSFS}/window_ms")
+        came = guest.stat(domain, "restored_bytes")
+        job = domain.start("exec /opt/aeration/poke /sys/power/state disk")
+        domu.expect_mib(domain, before)
+        job.wait(domu.LONG)
+        assert guest.stat(domain, "restored_bytes") - came >= held * guest.MIB
+        guest.wait_value(domain, "state", "running")
+
+        # Where the host does not give back what is held, there is none.
+        domain.run(f"echo 1000 > {guest.SYSFS}/window_ms")
+        held = domu.settled(domain, before * domu.SURPLUS_SHARE)
+        domain.run("modprobe aeration_xen_faults op=populate stop_at=0 times=1000000")
+        guest.refused(domain, "/opt/aeration/poke /sys/power/state disk",
+                      "Cannot allocate memory", domu.LONG)
+        guest.said(domain, "cannot hibernate: Xen does not give back")
+        # What is held stays held, and is there when the host has memory again.
+        guest.wait_value(domain, "state", "running")
+        assert domu.held_mib(domain) >= held / 2
+        domain.run("rmmod aeration_xen_faults && rmmod aeration_xen", timeout=domu.LONG)
+        domu.expect_mib(domain, before)
+        assert domu.states(domain)["quarantined"] == 0

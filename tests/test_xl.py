@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """A domain that holds memory under xl: its figures are those of one that does not."""
 
+import pytest
+
 import domu
 import guest
 from domu import CLOSE_MIB, balloon, balloon_rests, calls, mem_total_mib, node
@@ -90,13 +92,17 @@ def managed(xen, domain, mib, populated=None):
     return after
 
 
-def test_commands(image, xen_version):
+@pytest.mark.all_only("what xl does to a domain that holds memory is in test_toolstack; here "
+                      "it is also done to one without us")
+@pytest.mark.one_kernel("test_toolstack runs on each Xen")
+@pytest.mark.parametrize("kind", ("pvh", "pv"))
+def test_commands(image, xen_version, kind):
     """Whatever xl does, a domain that holds memory ends as it would without us.
 
     And nothing is populated for it.
     """
     with domu.host(xen_version, "xl") as xen:
-        domain = xen.domain(xen.kernel, "pvh", mem_mib=domu.MEM_MIB)
+        domain = xen.domain(xen.kernel, kind, mem_mib=domu.MEM_MIB)
         mib = domain.mib()
         without = managed(xen, domain, mib)
         domu.load(domain)
@@ -128,6 +134,8 @@ def starved(xen, domain, wanted):
         f"data/aeration/starved to be {wanted}", domu.LONG, poll=XL_POLL)
 
 
+@pytest.mark.all_only("a host without memory is in test_host_without_memory, with one "
+                      "domain that wants it")
 def test_two_domains_want_the_same(image, xen_version):
     """What one of two has taken is not there for the other, which says so.
 

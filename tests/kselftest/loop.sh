@@ -94,15 +94,15 @@ check "flush reports what is there" put $S/flush 1
 # What was freed meanwhile is surplus at once, and on its way.
 check "nothing is in flight afterwards" soon zero $S/stats/in_flight_bytes
 
-# Memory that is free for longer than a window, and used again in less than two,
-# COUNT times or until the window in force changes. The window is long enough for
-# a slow guest to use the memory within it.
+# Memory that is used again as soon as it was reported, COUNT times or until the window
+# in force changes. The window is long enough for a slow guest to use it within one.
 pulse()
 {
 	for _ in $(seq "$1"); do
+		was=$(stat bytes)
 		"$HERE/memwork" churn 256 0.05 >/dev/null
-		sleep 5.5
 		is $S/window_now_ms 4000 >/dev/null || break
+		soon more bytes $((was + (200 << 20))) >/dev/null || break
 	done
 }
 put $S/window_ms 4000

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # Loaded, used and unloaded over and over: not one block of memory is lost.
-#	rounds.sh [virtio] [loop] [hold]; without arguments: all that can be
+#	rounds.sh [virtio] [loop] [hold] [xen]; without arguments: the first three, if there
+#	is a balloon
 . "$(dirname "$0")/ktap.sh"
 
 # A block is 2 MiB: so many rounds lose twenty times what one loses.
@@ -23,6 +24,10 @@ round()
 	hold)
 		modprobe aeration backend=loop window_ms=60000 max_held=64M &&
 			modprobe aeration_loop durable=1 capacity=8
+		;;
+	xen)
+		modprobe aeration window_ms=60000 max_held=64M &&
+			modprobe aeration_xen capacity=8
 		;;
 	esac && put $S/flush 1 && more bytes 0 || return
 	unload
