@@ -9,6 +9,8 @@ fail, what a program has written may be missing after it, and memory may be ther
 import contextlib
 import dataclasses
 
+import pytest
+
 import domu
 import guest
 from lab import LabError
@@ -162,6 +164,8 @@ def ours(xen, trips):
     return found
 
 
+@pytest.mark.all_only("a trip takes a minute, and the stock balloon's domain may hang after one; "
+                      "test_toolstack migrates in check, too")
 def test_live_migration(image, xen_version):
     """Each trip succeeds, no word is wrong, and no memory is there twice.
 
